@@ -1,0 +1,55 @@
+"""csrkit: compress embeddings to adaptive-sparsity codes and search them in a vector database.
+
+    model = csrkit.fit(embeddings)
+    codes = model.encode(embeddings, k=32)
+
+Names load on first use, so that ``import csrkit`` costs milliseconds and needs
+neither torch nor a vector database.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from csrkit.errors import CsrkitError
+    from csrkit.fitting import fit
+    from csrkit.model import CSRModel, load
+    from csrkit.stores.base import Hit, Store
+    from csrkit.training.config import FitConfig
+    from csrkit.vectors import SparseVectors
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CSRModel",
+    "CsrkitError",
+    "FitConfig",
+    "Hit",
+    "SparseVectors",
+    "Store",
+    "fit",
+    "load",
+]
+
+_HOME = {
+    "CSRModel": "csrkit.model",
+    "CsrkitError": "csrkit.errors",
+    "FitConfig": "csrkit.training.config",
+    "Hit": "csrkit.stores.base",
+    "SparseVectors": "csrkit.vectors",
+    "Store": "csrkit.stores.base",
+    "fit": "csrkit.fitting",
+    "load": "csrkit.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'csrkit' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""Where codes live: the protocol, the exact reference, and Qdrant's two forms."""
