@@ -1,0 +1,72 @@
+# One command each; every target does its own set-up in .venv and a second run reuses it.
+#
+#   make demo    compress real embeddings, search them in Qdrant's engine at three k
+#   make test    every check that CI runs
+#   make lint    the static checks alone        make format   rewrite files as ruff wants them
+#   make bench   the benchmarks, each printing ratios from one run (minutes)
+#   make docs    the site, into site/           make clean    forget .venv, caches and builds
+
+PYTHON ?= python3
+PYTEST_FLAGS ?= -n 2 --dist loadfile
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --quiet --constraint constraints.txt
+SOURCES := $(shell find src examples/data -not -path '*__pycache__*' 2>/dev/null)
+ADAPTERS := $(patsubst %/,%,$(dir $(wildcard adapters/*/src/.)))
+CHECKED := src $(ADAPTERS)
+
+.PHONY: demo test lint format bench docs clean
+.NOTPARALLEL:  # one pip at a time in one environment
+
+demo: .venv/.demo .venv/.installed
+	$(BIN)/csrkit demo --data examples/data
+
+# One thread per test worker: two workers that each start two threads only get in each other's way.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_FLAGS)
+
+lint: .venv/.test .venv/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	@test -n "$(ADAPTERS)" || echo "adapters: no Python there yet, so mypy and pydoclint check src alone"
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/lint-imports
+	$(BIN)/pydoclint --quiet --config pyproject.toml $(CHECKED)
+
+format: .venv/.test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/.bench .venv/.installed
+	@set -e; for script in examples/benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+docs: .venv/.docs .venv/.installed
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- set-up: one stamp per set of extras; hatchling first, so that building needs no network later --
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "csrkit needs Python 3.11 or newer, $(PYTHON) is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/.build: .venv/.created pyproject.toml constraints.txt
+	$(INSTALL) hatchling
+	touch $@
+
+.venv/.demo: EXTRAS = train,edge
+.venv/.test: EXTRAS = train,edge,parquet,hub,dev
+.venv/.bench: EXTRAS = train,edge,bench
+.venv/.docs: EXTRAS = docs
+.venv/.demo .venv/.test .venv/.bench .venv/.docs: .venv/.build
+	$(INSTALL) --no-build-isolation ".[$(EXTRAS)]"
+	touch $@
+
+# Not editable: what is tested and shown is the package as a user gets it.
+.venv/.installed: $(SOURCES) .venv/.build
+	$(INSTALL) --no-build-isolation --no-deps --force-reinstall .
+	touch $@
