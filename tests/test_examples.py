@@ -56,7 +56,10 @@ def test_a_script_learns_that_it_is_a_toy(tmp_path: Path) -> None:
     ("code", "message"),
     [
         ("raise SystemExit('no data')", r"01_bad\.py ended with 1\s+no data"),
-        ("import warnings; warnings.warn('old')", r"01_bad\.py ended with 1\s+(.|\n)*UserWarning: old"),
+        (
+            "import warnings; warnings.warn('old')",
+            r"01_bad\.py ended with 1\s+(.|\n)*UserWarning: old",
+        ),
         ("pass", r"01_bad\.py printed nothing"),
     ],
 )
