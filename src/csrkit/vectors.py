@@ -268,7 +268,9 @@ class SparseVectors:
         """
         dims = sorted({part.dim for part in parts})
         if len(dims) != 1:
-            raise ShapeError(f"expected one or more parts of one dim, got {len(parts)} of dims {dims}")
+            raise ShapeError(
+                f"expected one or more parts of one dim, got {len(parts)} of dims {dims}"
+            )
         counts = np.concatenate([part.counts for part in parts])
         return cls._trusted(
             _row_pointer(counts),
@@ -434,7 +436,12 @@ def _check(
         raise ShapeError(
             f"expected one value per index, got {len(indices)} indices and {len(values)} values"
         )
-    if len(indptr) < 1 or indptr[0] != 0 or indptr[-1] != len(indices) or np.any(np.diff(indptr) < 0):
+    if (
+        len(indptr) < 1
+        or indptr[0] != 0
+        or indptr[-1] != len(indices)
+        or np.any(np.diff(indptr) < 0)
+    ):
         raise ShapeError(
             f"expected indptr to rise from 0 to nnz={len(indices)}, got {indptr.tolist()[:5]}..."
             f" ending at {indptr[-1] if len(indptr) else None}"

@@ -1,0 +1,401 @@
+"""`CSRModel`: frozen weights that turn embeddings into codes and back, in numpy alone.
+
+For a row ``x`` scaled to norm 1 and a chosen k::
+
+    z     = TopK_k(ReLU(W_enc (x - b_pre) + b_enc))      k latents at most
+    code  = z / |z|                                      what is stored
+    x_hat = b_pre + s_k (code W_dec)                     s_k: one constant per k
+
+It is always fitted and never changes: `csrkit.fit` makes it, `encode` is pure.
+Codes stand for **directions**: the length of ``x`` is not kept, as cosine
+similarity does not see it. Source: arXiv 2503.01776, equations 2 and 3; the
+constant ``s_k`` is csrkit's, so that a normalised code can be decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from csrkit.errors import ConfigError, ShapeError
+from csrkit.model.topk import top_of_product
+from csrkit.vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float32]
+
+__all__ = ["CSRModel", "ModelConfig", "Provenance", "load"]
+
+FORMAT = 1
+MAX_LATENTS = 2**24
+MAX_DIM = 2**20
+
+
+class Provenance(BaseModel):
+    """Where a model came from: what was run, on what, for how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    csrkit: str = Field(description="version that fitted the model")
+    rows: int = Field(ge=0, description="embeddings trained on")
+    steps: int = Field(ge=0, description="training steps of the kept weights")
+    recall: float | None = Field(
+        default=None, ge=0, le=1, description="held-out recall@10 of the kept weights"
+    )
+    fit: dict[str, JsonValue] = Field(
+        default_factory=dict, description="the FitConfig, every default resolved"
+    )
+
+
+class ModelConfig(BaseModel):
+    """The part of a model that is not arrays; written to ``config.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = Field(default=FORMAT, ge=1)
+    dim: int = Field(ge=1, le=MAX_DIM, description="width of the dense embeddings")
+    n_latents: int = Field(ge=1, le=MAX_LATENTS, description="width of the codes")
+    ladder: tuple[int, ...] = Field(description="the k it was trained at, rising")
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _check_ladder(self) -> Self:
+        rungs = self.ladder
+        rising = all(a < b for a, b in zip(rungs, rungs[1:], strict=False))
+        if not rungs or rungs[0] < 1 or rungs[-1] > self.n_latents or not rising:
+            raise ValueError(f"expected rungs rising from 1 to {self.n_latents}, got {rungs!r}")
+        return self
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CSRModel:
+    """A fitted CSR model; numpy arrays of float32, read-only.
+
+    Attributes:
+        config: Sizes, ladder and provenance.
+        encoder: (n_latents, dim), the rows of W_enc.
+        latent_bias: (n_latents,), b_enc.
+        pre_bias: (dim,), b_pre.
+        decoder: (n_latents, dim), the rows of W_dec.
+        scales: (4 * ladder[-1] + 1,), s_k for codes of 0, 1, 2, ... latents, at
+            most n_latents of them; longer codes use the last one.
+        loads: (rungs, n_latents), the share of training rows in which each
+            latent fires at each rung, in [0, 1].
+
+    Raises:
+        ShapeError: If an array does not fit the config, or is not finite.
+    """
+
+    config: ModelConfig
+    encoder: Floats
+    latent_bias: Floats
+    pre_bias: Floats
+    decoder: Floats
+    scales: Floats
+    loads: Floats
+
+    def __post_init__(self) -> None:
+        for name, shape in array_shapes(self.config).items():
+            array = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
+            if array.shape != shape:
+                raise ShapeError(f"expected {name} of shape {shape}, got {array.shape}")
+            if not np.isfinite(array).all():
+                raise ShapeError(f"expected finite {name}, got NaN or Inf in it")
+            array = array.view()
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    @property
+    def dim(self) -> int:
+        """Width of the dense embeddings."""
+        return self.config.dim
+
+    @property
+    def n_latents(self) -> int:
+        """Width of the codes."""
+        return self.config.n_latents
+
+    @property
+    def ladder(self) -> tuple[int, ...]:
+        """The values of k that the model was trained at, rising."""
+        return self.config.ladder
+
+    def __repr__(self) -> str:
+        return (
+            f"CSRModel(dim={self.dim}, n_latents={self.n_latents}, ladder={self.ladder}, "
+            f"fingerprint={self.fingerprint[:12]!r})"
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over config and weights, 64 hexadecimal digits.
+
+        Two models with one fingerprint make the same codes; codes of different
+        fingerprints must never share an index.
+        """
+        digest = hashlib.sha256(self.config.model_dump_json().encode())
+        for name in sorted(array_shapes(self.config)):
+            digest.update(name.encode())
+            digest.update(getattr(self, name).astype("<f4", copy=False).tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def _bias(self) -> Floats:
+        """``b_enc - W_enc b_pre``: what remains of both biases after the product."""
+        return self.latent_bias - self.encoder @ self.pre_bias
+
+    # -- encode and decode ----------------------------------------------------
+
+    def encode(
+        self, embeddings: ArrayLike, *, k: int | None = None, device: str | None = None
+    ) -> SparseVectors:
+        """Turn embeddings into L2-normalised codes of at most k latents.
+
+        Works in blocks: beyond input and output it needs a few megabytes. A
+        torch tensor is encoded by torch where it lives and chooses the same
+        latents; anything else takes the numpy path unless ``device`` is given.
+
+        Args:
+            embeddings: Numbers of shape (n, dim), any float type; rows of any
+                non-zero length.
+            k: Latents per code, from 1 to n_latents; by default the longest
+                rung. A shorter code is a prefix of a longer one:
+                ``encode(x, k=64).top(8).normalized()`` is ``encode(x, k=8)``.
+            device: Torch device to encode on, such as "cuda"; needs torch.
+
+        Returns:
+            n codes of width n_latents with positive values. A row in which no
+            latent fires gives an empty code.
+
+        Raises:
+            ShapeError: If the shape is not (n, dim), or a row is zero or not finite.
+            ConfigError: If k is out of range.
+            MissingExtra: If ``device`` is given and torch is not installed.
+        """
+        k = self.ladder[-1] if k is None else k
+        if (
+            isinstance(k, bool)
+            or not isinstance(k, int | np.integer)
+            or not 1 <= k <= self.n_latents
+        ):
+            raise ConfigError(
+                f"expected k from 1 to n_latents={self.n_latents}, got encode(k={k!r})"
+            )
+        if device is not None or type(embeddings).__module__.partition(".")[0] == "torch":
+            from csrkit.model.torch_encode import encode
+
+            return encode(self, embeddings, int(k), device)
+        array = as_rows(embeddings, self.dim)
+        blocks = top_of_product(unit_blocks(array), self.encoder, self._bias, int(k))
+        return join_codes(blocks, self.n_latents)
+
+    def decode(self, codes: SparseVectors) -> Floats:
+        """Turn codes back into estimates of the unit-norm embeddings.
+
+        Args:
+            codes: Codes of this model, of any length and any scale: they are
+                normalised first.
+
+        Returns:
+            float32 (n, dim), ``b_pre + s_k (code W_dec)``; rank by cosine.
+
+        Raises:
+            ShapeError: If the codes are not n_latents wide.
+        """
+        if codes.dim != self.n_latents:
+            raise ShapeError(
+                f"expected codes of width {self.n_latents}, got {codes.dim}: "
+                "they come from another model"
+            )
+        from scipy.sparse import csr_array
+
+        unit = codes.normalized()
+        scale = self.scales[np.minimum(unit.counts, len(self.scales) - 1)]
+        values = unit.values * np.repeat(scale, unit.counts)
+        scaled = csr_array((values, unit.indices, unit.indptr), shape=(len(unit), unit.dim))
+        return np.asarray(self.pre_bias + scaled @ self.decoder, dtype=np.float32)
+
+    # -- files ------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a folder of JSON and safetensors files.
+
+        Args:
+            path: Folder; made if needed. Files of a model saved there before
+                are replaced, others are left alone.
+
+        Raises:
+            FormatError: If the path is an existing file.
+        """
+        from csrkit.model.files import save
+
+        save(self, Path(path))
+
+    def push_to_hub(self, repo_id: str, *, api: Any = None, private: bool = True) -> str:
+        """Upload the model folder to the Hugging Face hub.
+
+        Args:
+            repo_id: "organisation/name".
+            api: Any object with ``create_repo`` and ``upload_folder`` of
+                ``huggingface_hub.HfApi``; by default a new ``HfApi()``.
+            private: Whether a repository made by this call is private.
+
+        Returns:
+            The address of the commit, as the hub reports it.
+
+        Raises:
+            MissingExtra: If huggingface_hub is not installed.
+        """
+        from csrkit.model.files import push_to_hub
+
+        return push_to_hub(self, repo_id, api=api, private=private)
+
+    @classmethod
+    def from_hub(cls, repo_id: str, *, revision: str | None = None, **options: Any) -> CSRModel:
+        """Download a model folder from the Hugging Face hub and load it.
+
+        Args:
+            repo_id: "organisation/name".
+            revision: Branch, tag or commit; pin a commit in production.
+            **options: Passed to ``huggingface_hub.snapshot_download``, such as
+                ``token``, ``cache_dir`` or ``local_files_only``.
+
+        Returns:
+            The model.
+
+        Raises:
+            MissingExtra: If huggingface_hub is not installed.
+        """
+        from csrkit.model.files import from_hub
+
+        return from_hub(repo_id, revision=revision, **options)
+
+
+def load(path: str | Path) -> CSRModel:
+    """Load a model folder written by `CSRModel.save`; needs numpy only.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The same model: same fingerprint, same codes.
+
+    Raises:
+        FormatError: If the folder is missing, truncated, newer than this version
+            reads, or holds unknown keys or arrays of the wrong shape.
+    """
+    from csrkit.model.files import load as load_folder
+
+    return load_folder(Path(path))
+
+
+def array_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every array of a model, by name."""
+    return {
+        "encoder": (config.n_latents, config.dim),
+        "latent_bias": (config.n_latents,),
+        "pre_bias": (config.dim,),
+        "decoder": (config.n_latents, config.dim),
+        "scales": (scale_count(config),),
+        "loads": (len(config.ladder), config.n_latents),
+    }
+
+
+def scale_count(config: ModelConfig) -> int:
+    """Codes of up to 4 times the longest rung have a decoding scale of their own."""
+    return min(4 * config.ladder[-1], config.n_latents) + 1
+
+
+def as_rows(embeddings: ArrayLike, dim: int) -> NDArray[Any]:
+    """Check shape and dtype of embeddings; their contents are checked in blocks.
+
+    Args:
+        embeddings: Anything numpy turns into numbers of shape (n, dim).
+        dim: Width the model was fitted on.
+
+    Returns:
+        The array, in its own floating-point or integer type.
+
+    Raises:
+        ShapeError: If it is not numeric or not of shape (n, dim).
+    """
+    try:
+        array = np.asarray(embeddings)
+    except ValueError as error:
+        raise ShapeError(
+            f"expected embeddings of shape (n, {dim}), got ragged rows: {error}"
+        ) from error
+    if array.dtype.kind not in "fiu":
+        raise ShapeError(f"expected embeddings of numbers, got dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != dim:
+        hint = "; for one vector pass x[None]" if array.shape == (dim,) else ""
+        raise ShapeError(
+            f"expected embeddings of shape (n, {dim}), got {array.shape}: "
+            f"this model was fitted on {dim} dimensions{hint}"
+        )
+    return array
+
+
+BLOCK_ROWS = 256  # pre-activations of 256 rows by 8192 latents fill 8 MB: they stay in cache
+
+
+def unit_blocks(array: NDArray[Any]) -> Iterator[Floats]:
+    """Yield blocks of rows as float32 of norm 1.
+
+    Args:
+        array: Numbers of shape (n, dim).
+
+    Yields:
+        float32 (m, dim), m at most `BLOCK_ROWS`.
+
+    Raises:
+        ShapeError: If a row is zero or not finite; the message names it.
+    """
+    for start in range(0, len(array), BLOCK_ROWS):
+        block = array[start : start + BLOCK_ROWS]
+        with np.errstate(over="ignore", invalid="ignore"):
+            narrow = np.ascontiguousarray(block, dtype=np.float32)
+            norms = np.sqrt(np.einsum("ij,ij->i", narrow, narrow))
+        if not (np.isfinite(norms).all() and norms.min() > 1e-15):
+            wide = block.astype(np.float64)  # squares of float32 can overflow: look again
+            norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+            bad = ~np.isfinite(norms) | (norms == 0)
+            if bad.any():
+                row = int(np.argmax(bad))
+                what = "all zeros" if norms[row] == 0 else "NaN or Inf in it"
+                raise ShapeError(
+                    f"expected finite, non-zero embeddings, got row {start + row} with {what}"
+                )
+            narrow = (wide / norms[:, None]).astype(np.float32)
+            norms = np.ones(len(narrow), dtype=np.float32)
+        yield narrow / norms[:, None]
+
+
+def join_codes(
+    blocks: Iterator[tuple[NDArray[np.int64], NDArray[np.int32], Floats]], n_latents: int
+) -> SparseVectors:
+    """Join blocks of (counts, indices, values) and normalise every row.
+
+    Args:
+        blocks: Entries per row, and all entries with rising indices per row.
+        n_latents: Width of the codes.
+
+    Returns:
+        One batch of codes of norm 1.
+    """
+    parts = list(blocks)
+    if not parts:
+        return SparseVectors([0], [], [], dim=n_latents)
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate([part[0] for part in parts]))])
+    indices = np.concatenate([part[1] for part in parts])
+    values = np.concatenate([part[2] for part in parts])
+    return SparseVectors._trusted(indptr, indices, values, n_latents).normalized()

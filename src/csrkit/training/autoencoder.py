@@ -1,0 +1,103 @@
+"""`Autoencoder`: the trainable weights of a CSR model, and how they start.
+
+The encoder sees rows of norm 1; ``latent_bias - W_enc pre_bias`` is folded into
+one bias, so that a step makes one dense product. Nothing here knows of losses.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from csrkit.training.sparse_ops import Selection, decode_prefixes, encode_top
+
+__all__ = ["Autoencoder"]
+
+
+class Autoencoder(torch.nn.Module):
+    """Weights of a TopK autoencoder.
+
+    Attributes:
+        encoder: (latents, dim) rows of W_enc.
+        decoder: (latents, dim) rows of W_dec, of norm 1; the encoder itself if tied.
+        latent_bias: (latents,), b_enc.
+        pre_bias: (dim,), b_pre.
+    """
+
+    def __init__(
+        self,
+        rows: Float[Tensor, "sample dim"],
+        mean: Float[Tensor, " dim"],
+        latents: int,
+        *,
+        tied: bool,
+        generator: torch.Generator,
+    ) -> None:
+        """Start from data: decoder rows are directions in which rows leave the mean.
+
+        Args:
+            rows: A sample of training rows of norm 1.
+            mean: Their mean over the whole training set. Starting ``pre_bias``
+                there is the cheapest cure for latents that are dead from the
+                start (methods of arXiv 2406.04093; the CSR code starts at 0).
+            latents: Width of the codes.
+            tied: Whether encoder and decoder are one parameter.
+            generator: Source of randomness, on the CPU.
+        """
+        super().__init__()
+        start = _directions(rows, mean, latents, generator)
+        self.encoder = torch.nn.Parameter(start.clone())
+        self.decoder = self.encoder if tied else torch.nn.Parameter(start)
+        self.latent_bias = torch.nn.Parameter(start.new_zeros(latents))
+        self.pre_bias = torch.nn.Parameter(mean.clone())
+        self.tied = tied
+
+    def select(
+        self,
+        x: Float[Tensor, "batch dim"],
+        balance: Float[Tensor, " latents"],
+        k: int,
+        dead: Tensor | None = None,
+        k_dead: int = 0,
+    ) -> tuple[Selection, Selection]:
+        """Select the top latents of each row, after the ReLU.
+
+        Args:
+            x: Rows of norm 1.
+            balance: Bias of the load balance; gets no gradient.
+            k: Latents per row.
+            dead: Latents that count as dead.
+            k_dead: How many of those to select.
+
+        Returns:
+            The selections among all latents and among the dead.
+        """
+        bias = self.latent_bias + balance - self.encoder @ self.pre_bias
+        alive, of_dead = encode_top(x, self.encoder, bias, k, dead, k_dead)
+        return (
+            Selection(functional.relu(alive.values), alive.indices),
+            Selection(functional.relu(of_dead.values), of_dead.indices),
+        )
+
+    def decode(self, selection: Selection, ladder: tuple[int, ...]) -> Tensor:
+        """Decode prefixes of a selection, without the bias: (rungs, batch, dim)."""
+        return decode_prefixes(selection, self.decoder, ladder)
+
+    @torch.no_grad()
+    def normalize_(self) -> None:
+        """Scale decoder rows back to norm 1; a tied decoder keeps its length."""
+        if not self.tied:
+            self.decoder.copy_(functional.normalize(self.decoder, dim=1))
+
+
+def _directions(rows: Tensor, mean: Tensor, latents: int, generator: torch.Generator) -> Tensor:
+    """Return unit rows (latents, dim): where sampled rows lie from the mean, jittered.
+
+    The jitter keeps two latents that drew the same row from staying twins.
+    """
+    pick = torch.randint(len(rows), (latents,), generator=generator).to(rows.device)
+    noise = torch.randn(latents, rows.shape[1], generator=generator).to(rows.device)
+    away = functional.normalize(rows[pick] - mean, dim=1)
+    return functional.normalize(away + 0.3 * functional.normalize(noise, dim=1), dim=1)

@@ -1,0 +1,265 @@
+"""The training loop: batches in, the best weights so far out.
+
+The learning rate warms up, stays, and decays to near zero at the end. Without a
+number of steps, the end is called when the held-out recall stops rising: the
+measurement that users care about, not the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from csrkit.training.autoencoder import Autoencoder
+from csrkit.training.balance import LoadBalance
+from csrkit.training.config import FitConfig
+from csrkit.training.data import TrainingData
+from csrkit.training.objective import Objective, StepResult
+
+__all__ = ["Snapshot", "Weights", "train"]
+
+EVERY = 250  # steps between two measurements of recall
+PATIENCE = 3  # measurements without a rise of MARGIN before the decay begins
+MARGIN = 0.004  # recall: about two standard errors on 1,000 queries
+FLOOR = 0.02  # share of the peak rate at the very end
+
+
+class Weights(NamedTuple):
+    """The arrays of a model, on the CPU; ``latent_bias`` holds the balance too."""
+
+    encoder: Tensor
+    decoder: Tensor
+    latent_bias: Tensor
+    pre_bias: Tensor
+
+
+class Snapshot(NamedTuple):
+    """Weights worth keeping.
+
+    Attributes:
+        weights: Copies of the arrays.
+        recall: Held-out recall@10 in [0, 1], or None if it was not measured.
+        step: Steps trained when it was taken.
+    """
+
+    weights: Weights
+    recall: float | None
+    step: int
+
+
+@dataclass
+class _Schedule:
+    """Warm-up, plateau, decay; the length may be fixed late.
+
+    Attributes:
+        warmup: Steps of the warm-up.
+        decay: Share of all steps that the decay takes.
+        total: All steps, or None while the plateau lasts.
+    """
+
+    warmup: int
+    decay: float
+    total: int | None
+
+    def factor(self, step: int) -> float:
+        """Return the share of the peak rate at a step, counted from 0."""
+        rising = min(1.0, (step + 1) / max(1, self.warmup))
+        if self.total is None or not self.decay:
+            return rising
+        left = (self.total - step) / max(1.0, self.decay * self.total)
+        return rising * max(FLOOR, min(1.0, left))
+
+    def end_after(self, step: int) -> None:
+        """Begin the decay now, so that it takes its share of the whole."""
+        self.total = round(step / (1 - self.decay)) if self.decay < 1 else step
+
+
+@dataclass
+class _Plateau:
+    """Says when a recall has stopped rising."""
+
+    best: float = -1.0
+    waited: int = 0
+
+    def reached(self, recall: float) -> bool:
+        """Take one measurement; True once PATIENCE of them brought no rise."""
+        if recall > self.best + MARGIN:
+            self.best, self.waited = recall, 0
+        else:
+            self.waited += 1
+        return self.waited >= PATIENCE
+
+
+@dataclass
+class _Run:
+    """Everything that changes from step to step."""
+
+    model: Autoencoder
+    config: FitConfig
+    objective: Objective
+    balance: LoadBalance
+    optimizer: torch.optim.Adam
+    schedule: _Schedule
+    since_fired: Tensor = field(init=False)
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        self.since_fired = torch.zeros_like(self.balance.bias, dtype=torch.int64)
+
+    def ladder(self) -> tuple[int, ...]:
+        """Return this step's prefix lengths: annealed ones first (arXiv 2602.05735)."""
+        rungs, start = self.config.ladder, self.config.anneal_from
+        total = self.config.steps or self.config.max_steps
+        progress = self.step / (0.7 * total)
+        if start is None or progress >= 1:
+            return rungs
+        longest = len(self.balance.bias) // 4
+        return tuple(
+            sorted(
+                {round((1 - progress) * min(max(start, k), longest) + progress * k) for k in rungs}
+            )
+        )
+
+    def take_(self, batch_result: StepResult) -> None:
+        """Apply one step's gradients and count what fired."""
+        factor = self.schedule.factor(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        self.optimizer.zero_grad()
+        batch_result.loss.backward()  # type: ignore[no-untyped-call]  # torch's own stubs
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.model.normalize_()
+        self._count_(batch_result, factor)
+        self.step += 1
+
+    @torch.no_grad()
+    def _count_(self, result: StepResult, factor: float) -> None:
+        k = self.config.ladder[-1]
+        indices = result.selection.indices[:, :k]
+        fired = result.selection.values[:, :k] > 0
+        self.balance.update_(indices, fired, factor)
+        self.since_fired += len(indices)
+        self.since_fired[indices[fired]] = 0
+
+    def is_late(self) -> bool:
+        """Return True once only the decay still fits into ``max_steps``."""
+        return self.step + EVERY > (1 - self.config.decay) * self.config.max_steps
+
+    def dead(self) -> Tensor:
+        """Return the latents that have not fired for ``dead_after`` rows, int64 (n_dead,)."""
+        return (self.since_fired > self.config.dead_after).nonzero()[:, 0]
+
+    def snapshot(self, measure: Callable[[Weights], float] | None) -> Snapshot:
+        """Copy the weights and measure them."""
+        with torch.no_grad():
+            bias = self.model.latent_bias + self.balance.bias
+            weights = Weights(
+                self.model.encoder.detach().cpu().clone(),
+                self.model.decoder.detach().cpu().clone(),
+                bias.detach().cpu().clone(),
+                self.model.pre_bias.detach().cpu().clone(),
+            )
+        return Snapshot(weights, None if measure is None else measure(weights), self.step)
+
+
+def train(
+    model: Autoencoder,
+    data: TrainingData,
+    objective: Objective,
+    config: FitConfig,
+    measure: Callable[[Weights], float] | None,
+    progress: bool,
+) -> tuple[Snapshot, bool]:
+    """Train until the steps are done, recall stops rising, or Ctrl-C.
+
+    Args:
+        model: Starting weights; changed in place.
+        data: Where batches come from.
+        objective: The loss.
+        config: Settings with no default left open but ``steps``.
+        measure: Held-out recall@10 of given weights, or None to keep the last.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The best snapshot and whether training was interrupted.
+
+    Raises:
+        KeyboardInterrupt: If interrupted before anything was measured.
+    """
+    run = _start(model, config, objective)
+    batches = data.batches(
+        config.batch_size, config.similarity_rows, objective.generator, config.device
+    )
+    plateau, best = _Plateau(), None
+    bar = tqdm(
+        total=_planned(run) * config.batch_size,
+        unit="vec",
+        unit_scale=True,
+        desc="fit",
+        disable=not progress,
+    )
+    try:
+        with bar:
+            while run.step < _planned(run):
+                dead = run.dead()
+                result = objective(model, next(batches), run.ladder(), run.balance.bias, dead)
+                run.take_(result)
+                bar.update(config.batch_size)
+                if run.step % 10 == 0:
+                    _show(bar, run, result, len(dead), best)
+                if run.step % EVERY and run.step < _planned(run):
+                    continue
+                best = _better(best, run.snapshot(measure))
+                if run.schedule.total is None and (
+                    plateau.reached(best.recall or 0.0) or run.is_late()
+                ):
+                    run.schedule.end_after(run.step)
+                    bar.total = _planned(run) * config.batch_size
+    except KeyboardInterrupt:
+        if best is None:
+            raise
+        return best, True
+    assert best is not None  # at least one step was taken, and the last is measured
+    return best, False
+
+
+def _start(model: Autoencoder, config: FitConfig, objective: Objective) -> _Run:
+    latents = len(model.latent_bias)
+    rate = config.learning_rate or 8e-4 / (latents / 2**14) ** 0.5
+    groups = [{"params": list(model.parameters()), "lr": rate, "peak": rate}]
+    length = config.steps or config.max_steps
+    return _Run(
+        model,
+        config,
+        objective,
+        LoadBalance(config.ladder, latents, config.load_cap, config.device),
+        torch.optim.Adam(groups, eps=6.25e-10),
+        _Schedule(round(config.warmup * min(length, 2000)), config.decay, config.steps),
+    )
+
+
+def _planned(run: _Run) -> int:
+    """Return the steps to take as far as is known."""
+    return min(run.schedule.total or run.config.max_steps, run.config.steps or run.config.max_steps)
+
+
+def _better(best: Snapshot | None, new: Snapshot) -> Snapshot:
+    if best is None or new.recall is None or best.recall is None or new.recall >= best.recall:
+        return new
+    return best
+
+
+def _show(bar: tqdm, run: _Run, result: StepResult, n_dead: int, best: Snapshot | None) -> None:  # type: ignore[type-arg]  # tqdm is generic in its stubs only
+    latents = len(run.balance.bias)
+    bar.set_postfix_str(
+        f"fvu {result.fvu.item():.3f}, dead {n_dead / latents:.1%}, "
+        f"busiest {run.balance.loads[-1].max().item():.1%}"
+        + (f", recall {best.recall:.3f}" if best and best.recall is not None else ""),
+        refresh=False,
+    )

@@ -1,0 +1,174 @@
+"""The training objective: which losses a batch gets, and their weighted sum."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from csrkit.training import losses
+from csrkit.training.autoencoder import Autoencoder
+from csrkit.training.config import FitConfig
+from csrkit.training.sparse_ops import Selection, gather_scores
+
+__all__ = ["Batch", "Objective", "StepResult"]
+
+
+class Batch(NamedTuple):
+    """One step's data, all rows of norm 1, on the training device.
+
+    Attributes:
+        x: float (batch, dim).
+        positives: float (batch, dim), the positive of each row, or None.
+        labels: int64 (batch,), the class of each row, or None.
+        queries: float (queries, dim), real queries, unaligned, or None.
+    """
+
+    x: Tensor
+    positives: Tensor | None = None
+    labels: Tensor | None = None
+    queries: Tensor | None = None
+
+
+class StepResult(NamedTuple):
+    """What a forward pass gives the loop.
+
+    Attributes:
+        loss: Scalar with gradients.
+        fvu: Reconstruction at the longest rung, detached scalar.
+        selection: Latents of every reconstructed row, in falling order.
+    """
+
+    loss: Tensor
+    fvu: Tensor
+    selection: Selection
+
+
+class Objective:
+    """Weighted sum of the losses that a config and the data at hand call for."""
+
+    def __init__(self, config: FitConfig, variance: float, generator: torch.Generator) -> None:
+        self.config = config
+        self.variance = variance
+        self.generator = generator
+
+    def __call__(
+        self,
+        model: Autoencoder,
+        batch: Batch,
+        ladder: tuple[int, ...],
+        balance: Tensor,
+        dead: Tensor,
+    ) -> StepResult:
+        """Run one forward pass.
+
+        Args:
+            model: The weights.
+            batch: The data.
+            ladder: Prefix lengths of this step: the config's, unless annealed.
+            balance: Bias of the load balance, float (latents,).
+            dead: Latents that count as dead, int64 (n_dead,).
+
+        Returns:
+            Loss, FVU and selection.
+        """
+        config = self.config
+        x = batch.x if batch.positives is None else torch.cat([batch.x, batch.positives])
+        k_aux = config.aux_latents or max(1, x.shape[1] // 2)
+        k_dead = min(k_aux, len(dead)) if config.aux_weight else 0
+        rungs = (*ladder, min(4 * ladder[-1], len(balance)))
+        selection, of_dead = model.select(x, balance, rungs[-1], dead, k_dead)
+        x_hat = model.decode(selection, rungs) + model.pre_bias
+        fvu = losses.reconstruction_fvu(x, x_hat, self.variance)
+        loss = fvu[:-1].mean() + config.long_prefix_weight * fvu[-1]
+        if k_dead:
+            residual = x - x_hat[len(ladder) - 1]
+            explained = model.decode(of_dead, (k_dead,))[0]
+            loss = loss + config.aux_weight * losses.auxiliary_fvu(
+                residual, explained, len(dead), k_aux
+            )
+        loss = loss + self._similarity(model, batch, selection, ladder, balance)
+        return StepResult(loss, fvu[len(ladder) - 1].detach(), selection)
+
+    def _similarity(
+        self,
+        model: Autoencoder,
+        batch: Batch,
+        selection: Selection,
+        ladder: tuple[int, ...],
+        balance: Tensor,
+    ) -> Tensor:
+        config, latents = self.config, len(balance)
+        k_query, k_doc = self._sample_pair(ladder)
+        m = min(config.similarity_rows, len(batch.x))
+        documents = _codes(selection, slice(0, m), k_doc)
+        total = batch.x.new_zeros(())
+        if config.contrast_weight:
+            if batch.positives is not None:
+                # queries are the rows, documents their positives
+                n = len(batch.x)
+                positives = _codes(selection, slice(n, n + m), k_doc)
+                anchors = _codes(selection, slice(0, m), k_query)
+                scores = gather_scores(anchors, positives, latents)
+                contrast = losses.pair_contrast(scores, config.contrast_temperature)
+            else:
+                anchors = _codes(selection, slice(0, m), k_doc)
+                scores = gather_scores(anchors, documents, latents)
+                contrast = (
+                    losses.self_contrast(scores, config.contrast_temperature)
+                    if batch.labels is None
+                    else losses.label_contrast(
+                        scores, batch.labels[:m], config.contrast_temperature
+                    )
+                )
+            total = total + config.contrast_weight * contrast
+        if config.distillation_weight:
+            views, codes, mask = self._views(model, batch, selection, balance, k_query, m)
+            total = total + config.distillation_weight * losses.similarity_distillation(
+                gather_scores(codes, documents, latents),
+                views @ batch.x[:m].T,
+                config.distillation_temperature,
+                mask,
+            )
+        return total
+
+    def _views(
+        self,
+        model: Autoencoder,
+        batch: Batch,
+        selection: Selection,
+        balance: Tensor,
+        k_query: int,
+        m: int,
+    ) -> tuple[Tensor, Selection, Tensor | None]:
+        """Return the rows that play the query, their codes, and what to mask."""
+        rows = batch.x[:m]
+        itself = torch.eye(m, dtype=torch.bool, device=rows.device)
+        if batch.queries is not None:
+            rows, mask = batch.queries, None
+        elif self.config.query_noise:
+            rows, mask = self._noisy(rows), itself
+        else:
+            return rows, _codes(selection, slice(0, m), k_query), itself
+        chosen, _ = model.select(rows, balance, k_query)
+        return rows, _codes(chosen, slice(0, len(rows)), k_query), mask
+
+    def _noisy(self, rows: Tensor) -> Tensor:
+        """Move each row by a random length up to ``query_noise``, back to the sphere."""
+        m, dim = rows.shape
+        length = torch.rand(m, 1, generator=self.generator) * self.config.query_noise
+        noise = torch.randn(m, dim, generator=self.generator) * length / dim**0.5
+        return functional.normalize(rows + noise.to(rows.device), dim=1)
+
+    def _sample_pair(self, ladder: tuple[int, ...]) -> tuple[int, int]:
+        """Draw two rungs; the query takes the shorter: only its k can change later."""
+        a, b = torch.randint(len(ladder), (2,), generator=self.generator).tolist()
+        return ladder[min(a, b)], ladder[max(a, b)]
+
+
+def _codes(selection: Selection, rows: slice, k: int) -> Selection:
+    """Cut a selection to some rows and k latents, normalised to length 1."""
+    values = functional.normalize(selection.values[rows, :k], dim=1)
+    return Selection(values, selection.indices[rows, :k])

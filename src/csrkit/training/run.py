@@ -1,0 +1,159 @@
+"""From data to model: start the weights, train, measure, and freeze.
+
+The measurement that decides is recall@10 against exact dense search, of
+held-out queries over a sample of the documents, averaged over the ladder with
+the same k on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from csrkit import __version__
+from csrkit.metrics import exact_top, recall_at
+from csrkit.model import CSRModel, ModelConfig, Provenance, array_shapes, scale_count
+from csrkit.training.autoencoder import Autoencoder
+from csrkit.training.config import FitConfig
+from csrkit.training.data import TrainingData
+from csrkit.training.loop import Snapshot, Weights, train
+from csrkit.training.objective import Objective
+from csrkit.vectors import SparseVectors
+
+__all__ = ["run"]
+
+DOCUMENTS = 10_000  # over which the held-out recall is measured
+SCALE_ROWS = 4096  # on which the decoding scales are fitted
+LIMIT = 10
+
+
+def run(
+    data: TrainingData,
+    queries: NDArray[np.float32],
+    config: FitConfig,
+    *,
+    progress: bool,
+    sample_rows: int,
+) -> tuple[CSRModel, bool]:
+    """Train one model.
+
+    Args:
+        data: What to train on.
+        queries: float32 (q, dim) of norm 1, held out; may be empty, then the
+            last weights are kept.
+        config: Settings with every default resolved.
+        progress: Whether to show a progress bar.
+        sample_rows: Training rows that start the weights and measure the result.
+
+    Returns:
+        The best model and whether training was interrupted.
+    """
+    sample = data.sample(sample_rows, config.seed)
+    # float64: the variance of tightly packed rows is a small difference
+    mean = sample.mean(axis=0, dtype=np.float64)
+    variance = float(np.square(sample - mean).sum(axis=1).mean())
+    generator = torch.Generator().manual_seed(config.seed)
+    assert config.n_latents is not None  # resolved by the caller
+    model = Autoencoder(
+        torch.from_numpy(sample),
+        torch.from_numpy(mean.astype(np.float32)),
+        config.n_latents,
+        tied=config.tied,
+        generator=generator,
+    ).to(config.device)
+    objective = Objective(config, max(variance, 1e-12), generator)
+    measure = _measure(sample[:DOCUMENTS], queries, config) if len(queries) else None
+    best, interrupted = train(model, data, objective, config, measure, progress)
+    return _freeze(best, sample, config, data.embeddings.n), interrupted
+
+
+def _measure(
+    documents: NDArray[np.float32], queries: NDArray[np.float32], config: FitConfig
+) -> Callable[[Weights], float]:
+    """Return a function that gives the held-out recall of weights."""
+    limit = min(LIMIT, len(documents))
+    truth = exact_top(queries, documents, limit)
+
+    def measure(weights: Weights) -> float:
+        model = _model(weights, config, rows=0, step=0, recall=None)
+        asked = model.encode(queries)
+        stored = model.encode(documents)
+        recalls = []
+        for k in config.ladder:
+            found = _top(asked.top(k).normalized(), stored.top(k).normalized(), limit)
+            recalls.append(float(recall_at(found, truth, limit).mean()))
+        return float(np.mean(recalls))
+
+    return measure
+
+
+def _top(queries: SparseVectors, documents: SparseVectors, limit: int) -> NDArray[np.int64]:
+    """Return the best documents of each query, int64 (q, limit), in blocks of queries."""
+    best = []
+    for start in range(0, len(queries), 256):
+        scores = queries[start : start + 256].dot(documents)
+        best.append(np.argpartition(scores, -limit, axis=1)[:, -limit:])
+    return np.concatenate(best)
+
+
+def _freeze(best: Snapshot, sample: NDArray[np.float32], config: FitConfig, n: int) -> CSRModel:
+    """Measure loads and decoding scales of the kept weights and build the model."""
+    draft = _model(best.weights, config, rows=n, step=best.step, recall=best.recall)
+    scales = _scales(draft, sample[:SCALE_ROWS])
+    loads = np.stack([_loads(draft, sample, k) for k in config.ladder])
+    arrays = {name: getattr(draft, name) for name in array_shapes(draft.config)}
+    return CSRModel(config=draft.config, **{**arrays, "scales": scales, "loads": loads})
+
+
+def _loads(model: CSRModel, rows: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    counts = np.bincount(model.encode(rows, k=k).indices, minlength=model.n_latents)
+    return (counts / len(rows)).astype(np.float32)
+
+
+def _scales(model: CSRModel, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fit the constant that turns a normalised code back into a row, for every length.
+
+    Least squares at the powers of two, ``s = <x - b, y> / <y, y>`` with
+    ``y = code W_dec``, and linear in log k between them.
+    """
+    longest = scale_count(model.config) - 1
+    lengths = np.unique([*(2**i for i in range(longest.bit_length())), longest])
+    codes = model.encode(rows, k=longest)
+    fitted = []
+    for k in lengths:
+        y = codes.top(int(k)).normalized().to_scipy() @ model.decoder
+        power = float(np.vdot(y, y))
+        fitted.append(float(np.vdot(rows - model.pre_bias, y)) / power if power else 0.0)
+    every = np.interp(np.log2(np.arange(1, longest + 1)), np.log2(lengths), fitted)
+    return np.concatenate([[0.0], every]).astype(np.float32)
+
+
+def _model(
+    weights: Weights, config: FitConfig, *, rows: int, step: int, recall: float | None
+) -> CSRModel:
+    """Wrap weights, with scales of 1 and loads of 0."""
+    latents, dim = weights.encoder.shape
+    settings = ModelConfig(
+        dim=dim,
+        n_latents=latents,
+        ladder=config.ladder,
+        provenance=Provenance(
+            csrkit=__version__,
+            rows=rows,
+            steps=step,
+            recall=recall,
+            fit=config.model_dump(mode="json"),
+        ),
+    )
+    return CSRModel(
+        config=settings,
+        encoder=weights.encoder.numpy(),
+        decoder=weights.decoder.numpy(),
+        latent_bias=weights.latent_bias.numpy(),
+        pre_bias=weights.pre_bias.numpy(),
+        scales=np.ones(scale_count(settings), dtype=np.float32),
+        loads=np.zeros((len(config.ladder), latents), dtype=np.float32),
+    )
