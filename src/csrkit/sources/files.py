@@ -129,8 +129,9 @@ def _open_file(path: Path, name: str | None) -> Part:
 
 def _map_npy(path: Path) -> NDArray[Any]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, OverflowError) as error:
+        with np.errstate(over="ignore"):  # a hostile shape overflows before it is refused
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, TypeError, OSError, EOFError, OverflowError) as error:
         raise FormatError(f"{path} is not a readable .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray):
         raise FormatError(f"{path} is an archive of arrays, not a .npy file: load it and pass one")
