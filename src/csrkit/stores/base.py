@@ -3,19 +3,36 @@
 A store keeps codes by id and finds those with the largest inner product. It
 takes codes from any encoder, in the vendor's own client, with the vendor's own
 filter objects; it never encodes and never normalises.
+
+The laws below hold in every store, and `csrkit.stores.testing.StoreContract`
+checks them against `MemoryStore`, the exact reference:
+
+- A whole call is checked before anything is sent: ids, widths, payloads.
+- The first upsert fixes the width of the codes; other widths are refused.
+- An id that occurs twice in one upsert is refused: one of its two codes would
+  be lost, and which one would depend on the engine.
+- An empty payload and no payload are the same thing, and come back as None.
+- A document without a latent of the query is not a hit; neither is one whose
+  score is exactly 0, which only negative weights can bring about.
+- The order of equal scores is the engine's business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from uuid import UUID
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from csrkit.vectors import SparseVectors
 
-__all__ = ["Hit", "Id", "Payload", "Store"]
+__all__ = ["Hit", "Id", "Ids", "Payload", "Store"]
 
-Id: TypeAlias = int | str
+Id: TypeAlias = int | str | UUID
+Ids: TypeAlias = "Sequence[Id] | NDArray[np.integer[Any]]"
 Payload: TypeAlias = Mapping[str, Any]  # JSON object: what it holds is the caller's business
 
 
@@ -23,13 +40,13 @@ class Hit(NamedTuple):
     """One search result.
 
     Attributes:
-        id: The id given to `Store.upsert`.
+        id: The id given to `Store.upsert`; a UUID object comes back as its string.
         score: Inner product of the query code and the stored code. With
             normalised codes it is their cosine, in [0, 1] for document codes.
         payload: The payload stored with the id, or None.
     """
 
-    id: Id
+    id: int | str
     score: float
     payload: Payload | None = None
 
@@ -39,17 +56,23 @@ class Store(Protocol):
     """Codes by id, searchable by inner product; the smallest set every engine can honour."""
 
     def upsert(
-        self, ids: Sequence[Id], codes: SparseVectors, payloads: Sequence[Payload | None] | None = None
+        self, ids: Ids, codes: SparseVectors, payloads: Sequence[Payload | None] | None = None
     ) -> None:
         """Insert or replace codes and payloads.
 
         Args:
-            ids: One id per code: integers from 0 to 2**64 - 1, or strings.
+            ids: One id per code, each once: integers from 0 to 2**64 - 1,
+                strings, or UUIDs.
             codes: Rows to store; an empty row is kept and never found.
-            payloads: One JSON object per id, or None for no payloads.
+            payloads: One JSON object per id, which replaces the stored one, or
+                None for an id without. If the argument is left out, ids that
+                are already stored keep the payloads they have.
 
         Raises:
-            StoreError: If the store refuses; the message names the ids that failed.
+            ShapeError: If the numbers of ids, codes and payloads differ, or the
+                width of the codes is not the store's.
+            StoreError: If an id or payload is refused, or the store fails; the
+                message names the ids.
         """
         ...
 
@@ -59,7 +82,7 @@ class Store(Protocol):
         """Find the codes with the largest inner product.
 
         Args:
-            codes: Queries, one result list each.
+            codes: Queries, one result list each; weights may be negative.
             limit: Most hits per query, at least 1.
             filter: The vendor's own filter object, passed through.
 
@@ -68,26 +91,36 @@ class Store(Protocol):
             no latent with the query is not a hit.
 
         Raises:
+            ConfigError: If limit is below 1.
+            ShapeError: If the width of the codes is not the store's.
             StoreError: If the store fails.
         """
         ...
 
-    def fetch(self, ids: Sequence[Id]) -> SparseVectors:
+    def fetch(self, ids: Ids) -> SparseVectors:
         """Return the stored codes of the ids, in their order.
 
         Args:
-            ids: Ids that were upserted.
+            ids: Ids that were upserted; one may occur several times.
 
         Returns:
             One row per id.
 
         Raises:
-            StoreError: If an id is not in the store; the message names it.
+            StoreError: If an id is not in the store (the message names it), or
+                nothing was ever stored, so that the width is not known.
         """
         ...
 
-    def delete(self, ids: Sequence[Id]) -> None:
-        """Remove ids; those that are not there are ignored."""
+    def delete(self, ids: Ids) -> None:
+        """Remove ids; those that are not there are ignored.
+
+        Args:
+            ids: Ids to remove.
+
+        Raises:
+            StoreError: If an id is none, or the store fails.
+        """
         ...
 
     def count(self) -> int:

@@ -1,0 +1,155 @@
+"""What every store refuses, checked in one place before anything is sent.
+
+No two engines agree on what they refuse (Qdrant's embedded engine takes a
+payload that it cannot read back, and then no longer opens the folder), so the
+stores decide it here and the engines never see invalid input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from csrkit.errors import ConfigError, ShapeError, StoreError
+from csrkit.stores._ids import ID_KEY, known_ids
+from csrkit.stores.base import Ids, Payload
+from csrkit.vectors import SparseVectors
+
+__all__ = ["Upsert", "checked_dim", "checked_limit", "checked_upsert"]
+
+# Qdrant's engine accepts JSON nested 125 deep and can then neither read the
+# payload nor reload its write-ahead log (seen in qdrant-edge-py 0.9.0).
+MAX_DEPTH = 64
+
+
+class Upsert(NamedTuple):
+    """A checked upsert.
+
+    Attributes:
+        ids: Plain ids, each once.
+        codes: One row per id.
+        payloads: A copy per id, or None to keep what is stored.
+    """
+
+    ids: list[int | str]
+    codes: SparseVectors
+    payloads: list[dict[str, Any]] | None
+
+
+def checked_upsert(
+    ids: Ids, codes: SparseVectors, payloads: Sequence[Payload | None] | None, dim: int | None
+) -> Upsert:
+    """Check the arguments of `Store.upsert`.
+
+    Args:
+        ids: One per code.
+        codes: Rows to store.
+        payloads: One per code, or None.
+        dim: Width of the store, None before the first upsert.
+
+    Returns:
+        The same, plain and copied.
+
+    Raises:
+        ShapeError: If lengths or widths do not match.
+        StoreError: If an id or a payload is refused.
+    """
+    _check_codes(codes)
+    plain = known_ids(ids, unique=True)
+    if len(plain) != len(codes):
+        raise ShapeError(f"expected one id per code, got {len(plain)} ids and {len(codes)} codes")
+    if payloads is not None and len(payloads) != len(codes):
+        raise ShapeError(
+            f"expected one payload per code, got {len(payloads)} payloads and {len(codes)} codes"
+        )
+    checked_dim(codes, dim)
+    if payloads is None:
+        return Upsert(plain, codes, None)
+    pairs = zip(plain, payloads, strict=True)
+    return Upsert(plain, codes, [_payload(one, payload) for one, payload in pairs])
+
+
+def _check_codes(codes: Any) -> None:
+    if not isinstance(codes, SparseVectors):
+        raise ShapeError(
+            f"expected SparseVectors, got {type(codes).__name__}: "
+            "a store takes what model.encode(...) returns"
+        )
+
+
+def checked_dim(codes: SparseVectors, dim: int | None) -> None:
+    """Refuse codes of another width than the store holds.
+
+    Args:
+        codes: Codes to store or to search with.
+        dim: Width of the store, None before the first upsert.
+
+    Raises:
+        ShapeError: If the widths differ.
+    """
+    _check_codes(codes)
+    if dim is not None and codes.dim != dim:
+        raise ShapeError(
+            f"expected codes over {dim} latents, as this store holds them, got {codes.dim}: "
+            "they come from another model"
+        )
+
+
+def checked_limit(limit: int) -> None:
+    """Refuse a limit that is no positive whole number.
+
+    Args:
+        limit: Most hits per query.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ConfigError(f"expected a limit of at least 1 hit, got limit={limit!r}")
+
+
+def _payload(one: int | str, payload: Payload | None) -> dict[str, Any]:
+    """Copy a payload as JSON holds it, so that later changes do not reach the store."""
+    if payload is None:
+        return {}
+    if not isinstance(payload, Mapping):
+        raise StoreError(
+            f"expected a JSON object or None as the payload of id {one!r}, "
+            f"got {type(payload).__name__}"
+        )
+    if ID_KEY in payload:
+        raise StoreError(f"the payload of id {one!r} uses the key {ID_KEY!r}, which csrkit keeps")
+    try:
+        copy: dict[str, Any] = _json(payload, MAX_DEPTH)
+    except ValueError as error:
+        raise StoreError(f"the payload of id {one!r} {error}") from error
+    return copy
+
+
+def _json(value: Any, depth: int) -> Any:
+    """Copy a JSON value; ValueError says what is none."""
+    if depth == 0:
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, Mapping):
+        return {_text(key, "key"): _json(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item, depth - 1) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**64:  # Qdrant would round it to a float
+            raise ValueError(f"holds {value}, which no 64-bit integer can")
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"holds {value}, which JSON cannot")
+        return value
+    return _text(value, "value")
+
+
+def _text(value: Any, role: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"holds the {role} {value!r} of type {type(value).__name__}, not JSON")
+    value.encode()  # UnicodeEncodeError is a ValueError: lone surrogates
+    return value

@@ -1,0 +1,126 @@
+"""Ids as Qdrant's engine takes them: 64-bit integers and UUIDs, nothing else.
+
+Any other string is stored under a UUIDv5 of it, which is the same in every
+process and version, and the string itself travels in the payload under
+`ID_KEY`, so that a hit carries the id its owner knows.
+
+A string passes through as a UUID only in its canonical spelling, 36 lower-case
+characters: the engine would give back ``urn:uuid:...`` or capitals in another
+spelling than it got.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID, uuid5
+
+import numpy as np
+
+from csrkit.errors import StoreError
+from csrkit.stores.base import Ids
+
+__all__ = [
+    "ID_KEY",
+    "hit_id",
+    "hit_payload",
+    "known_ids",
+    "point_id",
+    "shown",
+    "stored_id",
+    "with_id",
+]
+
+ID_KEY = "csrkit_id"  # payload key that holds a string id; no payload may use it
+# Never change it: stored ids would be orphans.
+_NAMESPACE = UUID("6f1d5d0c-6c0e-5d51-9d7c-2a6f6ce1b7a4")
+_LARGEST = 2**64 - 1  # the engine's numeric ids are unsigned 64-bit
+
+
+def known_ids(ids: Ids, *, unique: bool = False) -> list[int | str]:
+    """Return ids as plain integers and strings, or refuse them all.
+
+    Args:
+        ids: What the caller passed.
+        unique: Refuse an id that occurs twice.
+
+    Returns:
+        One plain id per entry; a UUID object becomes its string.
+
+    Raises:
+        StoreError: If an entry is no id; the message names it.
+    """
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise StoreError(f"expected a list of ids, got {ids!r}: pass [{ids!r}] for a single one")
+    plain = [_plain(position, one) for position, one in enumerate(ids)]
+    if unique and len(set(plain)) < len(plain):
+        twice = [one for one, times in Counter(plain).items() if times > 1]
+        raise StoreError(f"expected each id once in a call, got {shown(twice)} more than once")
+    return plain
+
+
+def _plain(position: int, one: Any) -> int | str:
+    if isinstance(one, UUID):
+        return str(one)
+    if isinstance(one, str) and _is_utf8(one):
+        return one
+    whole = isinstance(one, int | np.integer) and not isinstance(one, bool)  # True is no id
+    if not whole or not 0 <= one <= _LARGEST:
+        raise StoreError(
+            "expected ids to be integers from 0 to 2**64 - 1, strings or UUIDs, "
+            f"got {one!r} ({type(one).__name__}) at position {position}; nothing was sent"
+        )
+    return int(one)
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell a real string from one with lone surrogates, which no store can keep."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def point_id(one: int | str) -> int | str:
+    """Return the id under which the engine keeps a plain id."""
+    if isinstance(one, int) or _is_uuid(one):
+        return one
+    return str(uuid5(_NAMESPACE, one))
+
+
+def _is_uuid(text: str) -> bool:
+    if len(text) != 36:
+        return False
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def with_id(one: int | str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the payload to store: it holds the id if the engine's id does not."""
+    return {**payload} if point_id(one) == one else {**payload, ID_KEY: one}
+
+
+def stored_id(stored: int | str | UUID) -> int | str:
+    """Return the engine's id as `point_id` spells it: the embedded engine gives UUID objects."""
+    return stored if isinstance(stored, int) else str(stored)
+
+
+def hit_id(stored: int | str | UUID, payload: Mapping[str, Any] | None) -> int | str:
+    """Return the plain id of a point from the engine's id and payload."""
+    original = (payload or {}).get(ID_KEY)
+    return original if isinstance(original, str) else stored_id(stored)
+
+
+def hit_payload(payload: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the payload as its owner gave it, None if it is empty."""
+    return {key: value for key, value in (payload or {}).items() if key != ID_KEY} or None
+
+
+def shown(ids: Sequence[Any], most: int = 10) -> str:
+    """Spell ids for a message, the first few of many."""
+    listed = ", ".join(repr(one) for one in ids[:most])
+    return f"[{listed}]" if len(ids) <= most else f"[{listed}, and {len(ids) - most} more]"

@@ -1,0 +1,51 @@
+"""`open_store`: a store by URL, for command lines and configuration files.
+
+The scheme names an entry point of the group ``csrkit.stores``, a function from
+URL to store. csrkit registers its own there, as every adapter does::
+
+    [project.entry-points."csrkit.stores"]
+    edge = "csrkit.stores.edge:open_url"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import cast
+
+from csrkit.errors import ConfigError
+from csrkit.stores.base import Store
+
+__all__ = ["open_store"]
+
+_GROUP = "csrkit.stores"
+
+
+def open_store(url: str) -> Store:
+    """Open the store that a URL names.
+
+    Args:
+        url: ``edge://folder``, ``qdrant://host:6333/collection``, ``memory:``,
+            or what an installed adapter registers. What follows a ``+`` in the
+            scheme, as in ``qdrant+https://``, is the store's business.
+
+    Returns:
+        The store, opened or made.
+
+    Raises:
+        ConfigError: If the scheme is unknown, or two packages claim it.
+    """
+    match = re.match(r"([a-z][a-z0-9_.-]*)(\+[a-z0-9]+)?:", url)
+    known = entry_points(group=_GROUP)
+    scheme = match[1] if match else ""
+    if scheme not in known.names:
+        raise ConfigError(
+            f"expected a URL with one of the schemes {sorted(known.names)}, got {url!r}: "
+            "is the adapter installed?"
+        )
+    homes = sorted({entry.value for entry in known.select(name=scheme)})
+    if len(homes) > 1:
+        raise ConfigError(f"two packages open {scheme!r} URLs, {homes}: uninstall one")
+    opener = cast("Callable[[str], Store]", known[scheme].load())  # what the group promises
+    return opener(url)

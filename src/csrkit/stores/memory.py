@@ -1,0 +1,294 @@
+"""`MemoryStore`: codes in memory, every score exact. The reference of the contract suite.
+
+    score(q, d) = sum_j q_j * d_j        over the latents j that both have
+
+Scores are summed in double precision over an inverted list (the columns of the
+codes), so a query costs its posting cost and nothing else. It is a reference
+and a scratch pad: one process, nothing on disk until `MemoryStore.save`, and
+the index is rebuilt at the first search after a change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
+
+from csrkit.errors import ConfigError, FormatError, StoreError
+from csrkit.stores._checks import checked_dim, checked_limit, checked_upsert
+from csrkit.stores._ids import known_ids, shown
+from csrkit.stores.base import Hit, Ids, Payload
+from csrkit.vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["MemoryStore", "PayloadFilter", "open_url"]
+
+PayloadFilter: TypeAlias = Callable[[Payload], bool]
+_FORMAT = 1
+
+
+class _Postings(NamedTuple):
+    """The codes by latent: those of latents[i] are entries indptr[i]:indptr[i + 1].
+
+    Only latents that occur are listed: a CSC matrix would need 17 GB for the
+    row pointer of codes over 2**31 - 1 latents.
+    """
+
+    latents: NDArray[np.int32]
+    indptr: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+class MemoryStore:
+    """Codes in memory with exact scores.
+
+    Equal scores come in the order in which the ids were first upserted;
+    replacing a code does not move its id. Not safe for writing from several
+    threads.
+
+    ``filter`` of `search` is a callable from a payload to bool: the documents
+    for which it is true are considered. Ids without a payload show it ``{}``.
+
+    Examples:
+        >>> codes = SparseVectors.from_dense([[0.6, 0.8, 0], [0, 0, 1]])
+        >>> store = MemoryStore()
+        >>> store.upsert(["a", "b"], codes, [{"lang": "en"}, {"lang": "de"}])
+        >>> [hit.id for hit in store.search(codes[0])[0]]
+        ['a']
+        >>> store.search(codes[1], filter=lambda payload: payload["lang"] == "en")
+        [[]]
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[SparseVectors] = []
+        self._row_of: dict[int | str, int] = {}  # id -> row of the parts together
+        self._payloads: dict[int | str, dict[str, Any]] = {}  # ids with a payload only
+        self._postings: _Postings | None = None  # None: changed since the last search
+
+    @property
+    def dim(self) -> int | None:
+        """Width of the codes; None before the first upsert."""
+        return self._parts[0].dim if self._parts else None
+
+    def upsert(
+        self, ids: Ids, codes: SparseVectors, payloads: Sequence[Payload | None] | None = None
+    ) -> None:
+        """Insert or replace codes and payloads; see `Store.upsert`.
+
+        Args:
+            ids: One id per code, each once.
+            codes: Rows to store.
+            payloads: One JSON object or None per id; left out, ids keep theirs.
+
+        Raises:
+            ShapeError: If the numbers or the width do not match.
+            StoreError: If an id or payload is refused.
+        """
+        checked = checked_upsert(ids, codes, payloads, self.dim)
+        if not checked.ids:
+            return
+        first = sum(map(len, self._parts))
+        self._parts.append(codes)
+        self._row_of.update(zip(checked.ids, range(first, first + len(codes)), strict=True))
+        self._postings = None
+        for one, payload in zip(checked.ids, checked.payloads or [], strict=False):
+            self._payloads.pop(one, None)
+            if payload:
+                self._payloads[one] = payload
+
+    def search(
+        self, codes: SparseVectors, *, limit: int = 10, filter: PayloadFilter | None = None
+    ) -> list[list[Hit]]:
+        """Find the codes with the largest inner product, exactly.
+
+        Args:
+            codes: Queries, one result list each.
+            limit: Most hits per query, at least 1.
+            filter: Which payloads to consider; all if None.
+
+        Returns:
+            Hits by falling score, equal ones by first upsert.
+
+        Raises:
+            ConfigError: If limit is below 1, or the filter is not callable.
+            ShapeError: If the width of the codes is not the store's.
+        """
+        checked_limit(limit)
+        checked_dim(codes, self.dim)
+        if filter is not None and not callable(filter):
+            raise ConfigError(
+                f"expected filter to be a callable from a payload to bool, got {filter!r}"
+            )
+        ids = list(self._row_of)
+        return [self._hits(query, ids, limit, filter) for query in codes]
+
+    def _hits(
+        self, query: SparseVectors, ids: list[int | str], limit: int, keep: PayloadFilter | None
+    ) -> list[Hit]:
+        scores = self._scores(query)
+        found = np.flatnonzero(scores)
+        hits: list[Hit] = []
+        for row in found[np.argsort(-scores[found], kind="stable")]:  # ties: lower row first
+            payload = self._payloads.get(ids[row])
+            if keep is None or keep(payload or {}):
+                hits.append(Hit(ids[row], float(scores[row]), deepcopy(payload)))
+                if len(hits) == limit:
+                    break
+        return hits
+
+    def _scores(self, query: SparseVectors) -> NDArray[np.float64]:
+        """Score every document, float64 (n,); 0 where nothing is shared."""
+        if not self._row_of or not query.nnz:
+            return np.zeros(len(self._row_of))
+        postings = self._index()
+        shared, where, asked = np.intersect1d(
+            postings.latents, query.indices, assume_unique=True, return_indices=True
+        )
+        if not len(shared):
+            return np.zeros(len(self._row_of))
+        spans = [slice(*postings.indptr[i : i + 2]) for i in where]
+        rows = np.concatenate([postings.rows[span] for span in spans])
+        weights = [
+            postings.values[span] * float(weight)
+            for span, weight in zip(spans, query.values[asked], strict=True)
+        ]
+        size = len(self._row_of)
+        return np.bincount(rows, np.concatenate(weights), size).astype(np.float64, copy=False)
+
+    def _index(self) -> _Postings:
+        if self._postings is None:
+            live = self._rows(self._row_of)
+            self._parts = [live]
+            self._row_of = {one: row for row, one in enumerate(self._row_of)}
+            order = np.argsort(live.indices, kind="stable")
+            latents, starts = np.unique(live.indices[order], return_index=True)
+            self._postings = _Postings(
+                latents,
+                np.append(starts, live.nnz),
+                np.repeat(np.arange(len(live)), live.counts)[order],
+                live.values[order].astype(np.float64),
+            )
+        return self._postings
+
+    def _rows(self, ids: Iterable[int | str]) -> SparseVectors:
+        rows = np.fromiter((self._row_of[one] for one in ids), np.int64)
+        return SparseVectors.concat(self._parts)[rows]
+
+    def fetch(self, ids: Ids) -> SparseVectors:
+        """Return the stored codes of the ids, in their order.
+
+        Args:
+            ids: Ids that were upserted; one may occur several times.
+
+        Returns:
+            One row per id.
+
+        Raises:
+            StoreError: If an id is not in the store, or nothing was ever stored.
+        """
+        plain = known_ids(ids)
+        missing = [one for one in plain if one not in self._row_of]
+        if missing or not self._parts:
+            raise StoreError(
+                f"no code is stored for {shown(missing)}, of {len(self._row_of)} ids"
+                if missing
+                else "nothing was stored yet, so the width of the codes is not known"
+            )
+        return self._rows(plain)
+
+    def delete(self, ids: Ids) -> None:
+        """Remove ids; those that are not there are ignored.
+
+        Args:
+            ids: Ids to remove.
+
+        Raises:
+            StoreError: If an entry is no id.
+        """
+        for one in known_ids(ids):
+            if self._row_of.pop(one, None) is not None:
+                self._payloads.pop(one, None)
+                self._postings = None
+
+    def count(self) -> int:
+        """Return the exact number of stored ids."""
+        return len(self._row_of)
+
+    def save(self, path: str | Path) -> None:
+        """Write the store to a folder: codes as safetensors, ids and payloads as JSON.
+
+        Args:
+            path: Folder, made if missing; a store in it is replaced.
+
+        Raises:
+            StoreError: If nothing was ever stored.
+        """
+        folder = Path(path)
+        codes = self.fetch(list(self._row_of))
+        folder.mkdir(parents=True, exist_ok=True)
+        codes.save(folder / "codes.safetensors")
+        rows = [[one, self._payloads.get(one)] for one in self._row_of]
+        text = json.dumps({"csrkit": "MemoryStore", "format": _FORMAT, "rows": rows})
+        (folder / "store.json").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a folder written by `save`.
+
+        Args:
+            path: The folder.
+
+        Returns:
+            The store that was saved, ids in the same order.
+
+        Raises:
+            FormatError: If the folder holds none, or one of another format.
+        """
+        folder = Path(path)
+        rows = _read_rows(folder / "store.json")
+        store = cls()
+        try:
+            codes = SparseVectors.load(folder / "codes.safetensors")
+            store.upsert([one for one, _ in rows], codes, [payload for _, payload in rows])
+        except (ValueError, TypeError, StoreError) as error:
+            raise FormatError(f"{folder} does not hold a whole MemoryStore: {error}") from error
+        store._parts = store._parts or [codes]  # a store of no ids still has a width
+        return store
+
+
+def _read_rows(file: Path) -> list[Any]:
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"no MemoryStore at {file.parent}: {error}") from error
+    if not isinstance(saved, Mapping) or saved.get("csrkit") != "MemoryStore":
+        raise FormatError(f"{file} was not written by MemoryStore.save")
+    if saved.get("format") != _FORMAT or not isinstance(saved.get("rows"), list):
+        got = saved.get("format")
+        raise FormatError(f"expected a MemoryStore of format {_FORMAT}, got {got!r}")
+    rows: list[Any] = saved["rows"]
+    return rows
+
+
+def open_url(url: str) -> MemoryStore:
+    """Return an empty store for ``memory:``.
+
+    Args:
+        url: ``memory:`` and nothing after it.
+
+    Returns:
+        A new store.
+
+    Raises:
+        ConfigError: If something follows.
+    """
+    if url != "memory:":
+        raise ConfigError(f"expected 'memory:', got {url!r}: a MemoryStore has no address")
+    return MemoryStore()

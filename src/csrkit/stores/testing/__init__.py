@@ -1,0 +1,77 @@
+"""`StoreContract`: the tests that every store passes, to be run on your own.
+
+Subclass it in a test module, say how a store is made and how a filter is
+spelled, and pytest runs the laws of `csrkit.stores.base` against it, comparing
+ids, scores and payloads with `MemoryStore`, the exact reference::
+
+    class TestMyStore(StoreContract):
+        def make_store(self, tmp_path):
+            return MyStore(tmp_path / "index")
+
+        def equals(self, key, value):
+            return my_filter(key, value)
+
+A store that outlives its process also passes `PersistentStoreContract`. This
+module needs pytest and is imported by tests alone; for pytest's detailed
+messages, ``pytest.register_assert_rewrite("csrkit.stores.testing")`` first.
+"""
+
+# ruff: noqa: D102  # the name of a law says what it demands
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+
+import pytest
+
+from csrkit.errors import ShapeError
+from csrkit.stores.base import Store
+from csrkit.stores.testing._content import ContentLaws
+from csrkit.stores.testing._laws import assert_same_hits, random_codes
+from csrkit.stores.testing._refusals import RefusalLaws
+from csrkit.stores.testing._search import SearchLaws
+
+__all__ = ["PersistentStoreContract", "StoreContract", "assert_same_hits", "random_codes"]
+
+
+class StoreContract(SearchLaws, ContentLaws, RefusalLaws):
+    """All laws of `Store` as pytest tests: subclass it."""
+
+
+class PersistentStoreContract(StoreContract):
+    """`StoreContract` for stores that outlive the object."""
+
+    @abstractmethod
+    def reopen(self, store: Store, tmp_path: Path) -> Store:
+        """Return a new object over what the store holds, as a new process would.
+
+        Args:
+            store: The store to leave; it is not used again.
+            tmp_path: The folder that `make_store` got.
+
+        Returns:
+            The new object.
+        """
+
+    def test_everything_survives_reopening(self, store: Store, tmp_path: Path) -> None:
+        codes = random_codes(30, 50)
+        store, exact = self.filled(store, codes)
+        for target in (store, exact):
+            target.upsert(["text", 3], codes[[1, 2]], [{"third": 5}, None])
+            target.delete([4])
+        store = self.reopen(store, tmp_path)
+        assert store.count() == 50
+        self.check(store, exact, random_codes(31, 10))
+        assert store.fetch(["text", 3]) == codes[[1, 2]]
+        for target in (store, exact):
+            target.upsert(["text", "more"], codes[[7, 8]])
+        self.check(store, exact, random_codes(31, 10))
+
+    def test_the_width_survives_reopening(self, store: Store, tmp_path: Path) -> None:
+        store.upsert([1], random_codes(0, 1, dim=64))
+        store.delete([1])
+        store = self.reopen(store, tmp_path)
+        with pytest.raises(ShapeError, match=r"over 64 latents.*got 65"):
+            store.upsert([2], random_codes(0, 1, dim=65))
+        assert store.fetch([]).dim == 64
