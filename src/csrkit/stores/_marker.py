@@ -1,0 +1,91 @@
+"""The note that an `EdgeStore` keeps beside the engine's files: whose folder it is.
+
+The engine records neither the width of the codes nor who made the folder, so
+``csrkit.json`` does::
+
+    {"csrkit": "EdgeStore", "format": 1, "name": "csr",
+     "datatype": "float32", "on_disk": false, "dim": 4096}
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from csrkit.errors import StoreError
+
+__all__ = ["Datatype", "Marker"]
+
+Datatype: TypeAlias = Literal["float32", "float16", "uint8"]
+_FILE = "csrkit.json"
+
+
+class Marker(BaseModel):
+    """What a folder of an `EdgeStore` holds.
+
+    Attributes:
+        model_config: Frozen; unknown keys are refused.
+        csrkit: Kind of the folder.
+        format: Layout of the folder; another number is another version's.
+        name: Name of the sparse vector.
+        datatype: How the postings keep the values.
+        on_disk: Whether the postings stay on disk.
+        dim: Width of the codes; None before the first upsert.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    csrkit: Literal["EdgeStore"] = "EdgeStore"
+    format: Literal[1] = 1
+    name: str = Field(min_length=1)
+    datatype: Datatype
+    on_disk: bool
+    dim: int | None = Field(default=None, ge=1, le=2**31 - 1)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Read the marker of a folder.
+
+        Args:
+            folder: Folder of a store, which may not exist.
+
+        Returns:
+            The marker; None if the folder is missing or empty, so free to use.
+
+        Raises:
+            StoreError: If the folder is somebody else's, or of a newer csrkit.
+        """
+        try:
+            return cls.model_validate_json((folder / _FILE).read_bytes())
+        except FileNotFoundError as error:
+            if not folder.exists() or not any(folder.iterdir()):
+                return None
+            raise StoreError(
+                f"{folder} is not empty and no csrkit store: it has no {_FILE}. "
+                "Name a new folder, or one that EdgeStore made"
+            ) from error
+        except (OSError, ValidationError) as error:
+            raise StoreError(f"{folder} holds no store that this csrkit reads: {error}") from error
+
+    def write(self, folder: Path) -> None:
+        """Write the marker so that a crash leaves the old one or the new one.
+
+        Args:
+            folder: Folder of the store, made if missing.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        draft = folder / f"{_FILE}.new"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(self.model_dump_json(indent=1))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(folder / _FILE)
+        except OSError as error:
+            raise StoreError(f"cannot write to the store's folder {folder}: {error}") from error
