@@ -1,0 +1,217 @@
+"""One collection of a Qdrant server: made or completed if needed, and called with retries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from csrkit.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from csrkit.stores._marker import Datatype
+    from csrkit.stores._retry import Retry
+
+__all__ = ["Collection"]
+
+T = TypeVar("T")
+_RETRYABLE = {408, 429, 500, 502, 503, 504}
+_RETRYABLE_GRPC = {"ABORTED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+_NETWORK = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
+
+
+class Collection:
+    """A collection with a named sparse vector, behind the vendor's client.
+
+    Args:
+        client: The vendor's client.
+        collection: Name of the collection.
+        name: Name of the sparse vector.
+        retry: How often and how patiently calls are repeated.
+    """
+
+    def __init__(self, client: QdrantClient, collection: str, name: str, retry: Retry) -> None:
+        self.client = client
+        self.title = collection
+        self.name = name
+        self._retry = retry
+
+    def ensure(self, on_disk: bool | None, datatype: Datatype | None) -> None:
+        """Make the collection or its vector if missing, or check the one that is there.
+
+        Args:
+            on_disk: Where the postings are to be; None: as is.
+            datatype: Values in the postings; None: as is.
+
+        Raises:
+            ConfigError: If the datatype is unknown.
+            StoreError: If the server fails, or what is there cannot hold codes.
+        """
+        index = _index(on_disk, datatype)
+        params = {self.name: models.SparseVectorParams(index=index)}
+        if not self._exists():
+            try:
+                self.call(
+                    "make the collection",
+                    lambda: self.client.create_collection(
+                        self.title, vectors_config={}, sparse_vectors_config=params
+                    ),
+                )
+            except StoreError:  # another process may have made it in between
+                if not self._exists():
+                    raise
+        found = self.config().params
+        self._refuse_dense(found.vectors)
+        sparse = (found.sparse_vectors or {}).get(self.name)
+        if sparse is None:
+            self._add_vector(index, params)
+        else:
+            self._refuse_other(sparse, index)
+
+    def _exists(self) -> bool:
+        return self.call("look it up", lambda: self.client.collection_exists(self.title))
+
+    def config(self) -> models.CollectionConfig:
+        """Return the settings as they are now."""
+        doing = "read its settings"
+        return self.call(doing, lambda: self.client.get_collection(self.title)).config
+
+    def _refuse_dense(self, vectors: Any) -> None:
+        if isinstance(vectors, dict) and self.name in vectors:
+            raise StoreError(
+                f"collection {self.title!r} has a dense vector {self.name!r}: "
+                "choose another name= for the codes"
+            )
+
+    def _refuse_other(
+        self, stored: models.SparseVectorParams, asked: models.SparseIndexParams
+    ) -> None:
+        where = f"vector {self.name!r} of collection {self.title!r}"
+        if stored.modifier not in (None, models.Modifier.NONE):
+            raise StoreError(
+                f"{where} has the modifier {stored.modifier.value!r}, which changes every score: "
+                "choose another name= for the codes"
+            )
+        index = stored.index or models.SparseIndexParams()
+        settings = {
+            "datatype": (asked.datatype, index.datatype or models.Datatype.FLOAT32),
+            "on_disk": (asked.on_disk, bool(index.on_disk)),
+        }
+        for setting, (want, have) in settings.items():
+            if want is not None and want != have:
+                raise StoreError(
+                    f"{where} has {setting}={have!s}, got {want!s}: leave it out to keep it"
+                )
+
+    def _add_vector(
+        self, index: models.SparseIndexParams, params: dict[str, models.SparseVectorParams]
+    ) -> None:
+        kind = index.datatype and models.VectorStorageDatatype(index.datatype.value)
+        config = models.SparseVectorConfig(datatype=kind or None)
+        self.call(
+            f"add the vector {self.name!r} (servers before 1.18 cannot)",
+            lambda: self.client.create_vector_name(
+                self.title, self.name, models.SparseVectorNameConfig(sparse=config)
+            ),
+        )
+        if index.on_disk:  # creation takes what defines the vector; placement is a setting
+            self.call(
+                "keep the postings on disk",
+                lambda: self.client.update_collection(self.title, sparse_vectors_config=params),
+            )
+
+    def stored_dim(self, config: models.CollectionConfig) -> int | None:
+        """Return the width of the codes that the metadata holds, if any.
+
+        Args:
+            config: The settings.
+
+        Returns:
+            The width; None before the first upsert.
+        """
+        noted = (config.metadata or {}).get(f"csrkit.{self.name}") or {}
+        return noted.get("dim")
+
+    def is_shared(self, config: models.CollectionConfig) -> bool:
+        """Tell whether points may carry vectors of somebody else.
+
+        Args:
+            config: The settings.
+
+        Returns:
+            True if the collection has any vector but the codes.
+        """
+        sparse = set(config.params.sparse_vectors or {})
+        return bool(config.params.vectors) or sparse != {self.name}
+
+    def call(self, doing: str, call: Callable[[], T]) -> T:
+        """Run a call with retries; whatever fails for good becomes StoreError.
+
+        Args:
+            doing: What the call does, for the message.
+            call: The call, harmless to repeat.
+
+        Returns:
+            What it returned.
+
+        Raises:
+            StoreError: If it failed for good; the cause is chained.
+        """
+        try:
+            return self._retry.run(call, _wait_s)
+        except Exception as error:
+            raise StoreError(
+                f"collection {self.title!r}: cannot {doing}: {_reason(error)}"
+            ) from error
+
+    def write(self, doing: str, call: Callable[[], list[models.UpdateResult]]) -> None:
+        """Run a writing call and see that it was applied.
+
+        Args:
+            doing: What the call does, for the message.
+            call: The call, harmless to repeat.
+
+        Raises:
+            StoreError: If it failed for good, or the server did not finish in time.
+        """
+        for result in self.call(doing, call):
+            if result.status == models.UpdateStatus.WAIT_TIMEOUT:
+                raise StoreError(
+                    f"collection {self.title!r}: the server took the order to {doing}, "
+                    "and did not finish in time: it may still, or repeat the call"
+                )
+
+
+def _index(on_disk: bool | None, datatype: Datatype | None) -> models.SparseIndexParams:
+    try:
+        kind = None if datatype is None else models.Datatype(datatype)
+    except ValueError as error:
+        raise ConfigError(
+            f"expected a datatype of float32, float16 or uint8, got {datatype!r}"
+        ) from error
+    return models.SparseIndexParams(on_disk=on_disk, datatype=kind)
+
+
+def _wait_s(error: Exception) -> float | None:
+    """Return the seconds to wait before trying again at least, None if it cannot help."""
+    if isinstance(error, ResourceExhaustedResponse):
+        return float(error.retry_after_s)
+    if type(error) is QdrantException:  # a Retry-After that is a date, which the client refuses
+        return 0.0
+    if isinstance(error, UnexpectedResponse):
+        return 0.0 if error.status_code in _RETRYABLE else None
+    if isinstance(error, ResponseHandlingException):
+        return 0.0 if isinstance(error.source, _NETWORK) else None
+    code = getattr(error, "code", None)  # grpc.RpcError; grpc itself is not imported for this
+    status = getattr(code(), "name", None) if callable(code) else None
+    return 0.0 if status in _RETRYABLE_GRPC else None
+
+
+def _reason(error: Exception) -> str:
+    """Spell a failure; the client's own wrapper prints as nothing."""
+    source = error.source if isinstance(error, ResponseHandlingException) else error
+    return f"{type(source).__name__}: {source}"

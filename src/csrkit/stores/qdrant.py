@@ -1,0 +1,377 @@
+"""`QdrantStore`: a named sparse vector in a collection of a Qdrant server or cluster.
+
+It takes the vendor's own client and never owns the collection: it makes a
+missing one, adds its named vector to an existing one, and neither recreates nor
+deletes anything that it did not make. Where a collection has other vectors,
+points are shared with somebody else, so an upsert leaves the other vectors as
+they are and a delete removes the code, not the point.
+
+Not run against a real server by csrkit's own tests, which have none: they run
+the real client over HTTP against the real engine behind a stand-in for the
+server's REST layer. gRPC (``prefer_grpc=True``) has not been run at all.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from inspect import iscoroutinefunction
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from qdrant_client import QdrantClient, models
+
+from csrkit.errors import ConfigError, StoreError
+from csrkit.stores._checks import Upsert, checked_dim, checked_limit, checked_upsert
+from csrkit.stores._collection import Collection
+from csrkit.stores._ids import known_ids, point_id, shown, stored_id, with_id
+from csrkit.stores._points import gathered, hits
+from csrkit.stores._retry import Retry
+from csrkit.stores.base import Hit, Ids, Payload
+from csrkit.vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from csrkit.stores._marker import Datatype
+
+__all__ = ["QdrantStore", "Retry", "open_url"]
+
+
+class QdrantStore:
+    """Codes in a collection of a Qdrant server, through the vendor's client.
+
+    Strings that are no UUIDs are kept under a UUIDv5, with the string in the
+    payload under ``"csrkit_id"``, a key that payloads may not use. The width of
+    the codes is kept in the collection's metadata under ``"csrkit.<name>"``.
+
+    Calls are repeated while a failure may pass (no connection, timeout, 408,
+    429, 500, 502 to 504), waiting as `Retry` says and at least as long as the
+    server's Retry-After. Every call is harmless to repeat.
+
+    Args:
+        client: A ``QdrantClient``. Its timeout (5 s unless set) holds per batch.
+        collection: Name of the collection; made if missing.
+        name: Name of the sparse vector; added to a collection without it.
+        on_disk: Keep the postings on disk. None: as is, in memory if made here.
+        datatype: Values in the postings. None: as is, float32 if made here.
+        batch_size: Points or queries per request. 256 codes of 32 latents are
+            about 200 kB of JSON; larger means fewer requests, longer timeouts.
+        retry: How often and how patiently to repeat.
+
+    Raises:
+        ConfigError: If the client is the asynchronous one, or a setting is out
+            of its range.
+        StoreError: If the server fails, or the collection has a vector of this
+            name that is dense, has a modifier, or has other settings.
+
+    Examples:
+        >>> from qdrant_client import QdrantClient
+        >>> codes = SparseVectors.from_dense([[0.6, 0.8, 0], [0, 0, 1]])
+        >>> store = QdrantStore(QdrantClient(":memory:"), "docs")
+        >>> store.upsert([1, 2], codes, [{"lang": "en"}, None])
+        >>> store.search(codes[1])
+        [[Hit(id=2, score=1.0, payload=None)]]
+    """
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        collection: str,
+        *,
+        name: str = "csr",
+        on_disk: bool | None = None,
+        datatype: Datatype | None = None,
+        batch_size: int = 256,
+        retry: Retry | None = None,
+    ) -> None:
+        if iscoroutinefunction(getattr(client, "upsert", None)):
+            raise ConfigError(
+                "expected a QdrantClient, got the asynchronous one: pass a QdrantClient"
+            )
+        if not name or batch_size < 1:
+            raise ConfigError(
+                f"expected a name and a batch_size from 1, got {name=}, {batch_size=}"
+            )
+        self._name = name
+        self._batch_size = batch_size
+        self._home = Collection(client, collection, name, retry or Retry())
+        self._home.ensure(on_disk, datatype)
+        self._dim = self._home.stored_dim(self._home.config())
+
+    @property
+    def dim(self) -> int | None:
+        """Width of the codes; None before the first upsert."""
+        return self._dim
+
+    def upsert(
+        self, ids: Ids, codes: SparseVectors, payloads: Sequence[Payload | None] | None = None
+    ) -> None:
+        """Insert or replace codes and payloads; see `Store.upsert`.
+
+        Returns when the server has applied it, so that a search finds it. Other
+        named vectors of a point are kept.
+
+        Args:
+            ids: One id per code, each once.
+            codes: Rows to store.
+            payloads: One JSON object or None per id, which replaces the whole
+                payload of the point; left out, points keep theirs.
+
+        Raises:
+            ShapeError: If the numbers or the width do not match.
+            StoreError: If an id or payload is refused, or the server fails for
+                good; the message names the ids of the batch that failed and how
+                many, in the order given, are stored.
+        """
+        checked = checked_upsert(ids, codes, payloads, self._dim)
+        if not checked.ids:
+            return
+        config = self._home.config()  # anew each time: a dense vector may have been added since
+        self._note_dim(codes, config)
+        whole = checked.payloads is not None and not self._home.is_shared(config)
+        send = self._send_whole if whole else self._send_code
+        for start in range(0, len(codes), self._batch_size):
+            stop = start + self._batch_size
+            kept = None if checked.payloads is None else checked.payloads[start:stop]
+            batch = Upsert(checked.ids[start:stop], codes[start:stop], kept)
+            send(batch, f"upsert {shown(batch.ids)}, after {start} of {len(codes)} were stored")
+
+    def _note_dim(self, codes: SparseVectors, config: models.CollectionConfig) -> None:
+        self._dim = self._home.stored_dim(config)
+        checked_dim(codes, self._dim)
+        if self._dim is None:  # flat key: the server merges metadata at the top level only
+            note = {f"csrkit.{self._name}": {"dim": codes.dim}}
+            self._home.call(
+                "note the width of the codes",
+                lambda: self._home.client.update_collection(self._home.title, metadata=note),
+            )
+            self._dim = codes.dim
+
+    def _points(self, batch: Upsert) -> list[models.PointStruct]:
+        payloads = batch.payloads or [{}] * len(batch.ids)
+        return [
+            models.PointStruct(
+                id=point_id(one), vector={self._name: vector}, payload=with_id(one, payload)
+            )
+            for one, vector, payload in zip(batch.ids, _vectors(batch.codes), payloads, strict=True)
+        ]
+
+    def _send_whole(self, batch: Upsert, doing: str) -> None:
+        points = self._points(batch)
+        self._home.write(
+            doing, lambda: [self._home.client.upsert(self._home.title, points, wait=True)]
+        )
+
+    def _send_code(self, batch: Upsert, doing: str) -> None:
+        """Insert new points; of those that exist change the code, and the payload if given."""
+        points = self._points(batch)
+        there = self._there([point.id for point in points], doing)
+        new = [point for point in points if point.id not in there]
+        old = [point for point in points if point.id in there]
+        steps: list[Any] = []
+        if new:  # insert_only: a point that somebody made in between keeps its other vectors
+            inserted = models.PointsList(points=new, update_mode=models.UpdateMode.INSERT_ONLY)
+            steps.append(models.UpsertOperation(upsert=inserted))
+        if old:
+            vectors = [models.PointVectors(id=p.id, vector=p.vector) for p in old]
+            changed = models.UpdateVectors(points=vectors)
+            steps.append(models.UpdateVectorsOperation(update_vectors=changed))
+        for point in old if batch.payloads is not None else []:
+            payload = models.SetPayload(points=[point.id], payload=point.payload or {})
+            steps.append(models.OverwritePayloadOperation(overwrite_payload=payload))
+        client, collection = self._home.client, self._home.title
+        self._home.write(doing, lambda: client.batch_update_points(collection, steps, wait=True))
+
+    def _there(self, points: list[Any], doing: str) -> set[Any]:
+        """Return those of the engine's ids that the collection has."""
+        records = self._home.call(
+            doing,
+            lambda: self._home.client.retrieve(
+                self._home.title, points, with_payload=False, with_vectors=False
+            ),
+        )
+        return {stored_id(record.id) for record in records}
+
+    def search(
+        self, codes: SparseVectors, *, limit: int = 10, filter: models.Filter | None = None
+    ) -> list[list[Hit]]:
+        """Find the codes with the largest inner product.
+
+        Args:
+            codes: Queries, one result list each, sent in batches.
+            limit: Most hits per query, at least 1.
+            filter: A ``qdrant_client.models.Filter``; large collections need a
+                payload index on its fields.
+
+        Returns:
+            Hits by falling score.
+
+        Raises:
+            ConfigError: If limit is below 1.
+            ShapeError: If the width of the codes is not the store's.
+            StoreError: If the server fails, or refuses the filter.
+        """
+        checked_limit(limit)
+        checked_dim(codes, self._dim)
+        found: list[list[Hit]] = [[] for _ in range(len(codes))]
+        asked = [row for row, count in enumerate(codes.counts) if count]  # an empty one finds none
+        vectors = _vectors(codes)
+        for start in range(0, len(asked), self._batch_size):
+            rows = asked[start : start + self._batch_size]
+            answers = self._query([vectors[row] for row in rows], limit, filter)
+            for row, answer in zip(rows, answers, strict=True):
+                found[row] = hits(answer.points)
+        return found
+
+    def _query(
+        self, vectors: list[models.SparseVector], limit: int, filter: models.Filter | None
+    ) -> list[models.QueryResponse]:
+        def ask() -> list[models.QueryResponse]:
+            requests = [
+                models.QueryRequest(
+                    query=vector, using=self._name, limit=limit, filter=filter, with_payload=True
+                )
+                for vector in vectors
+            ]
+            return self._home.client.query_batch_points(self._home.title, requests)
+
+        return self._home.call("search", ask)
+
+    def fetch(self, ids: Ids) -> SparseVectors:
+        """Return the stored codes of the ids, in their order.
+
+        Args:
+            ids: Ids that were upserted; one may occur several times.
+
+        Returns:
+            One row per id, in full precision.
+
+        Raises:
+            StoreError: If an id has no code in the collection, or the width of
+                the codes is not known.
+        """
+        plain = known_ids(ids)
+        points = list(map(point_id, plain))
+        vectors: dict[Any, Any] = {}
+        for start in range(0, len(points), self._batch_size):
+            stop = start + self._batch_size
+            vectors |= self._read(points[start:stop], f"fetch {shown(plain[start:stop])}")
+        rows = [vectors.get(point) for point in points]
+        missing = [one for one, row in zip(plain, rows, strict=True) if row is None]
+        if missing:
+            raise StoreError(
+                f"no code {self._name!r} is stored in {self._home.title!r} for {shown(missing)}"
+            )
+        if self._dim is None:  # another process may have stored the first codes
+            self._dim = self._home.stored_dim(self._home.config())
+        if self._dim is None:
+            raise StoreError(
+                f"the width of the codes in {self._home.title!r} is not known: "
+                "nothing was stored there through csrkit yet"
+            )
+        return gathered(rows, self._dim)
+
+    def _read(self, points: list[Any], doing: str) -> dict[Any, Any]:
+        """Return the code of each point that is there, None if it has none."""
+        records: list[Any] = self._home.call(
+            doing,
+            lambda: self._home.client.retrieve(
+                self._home.title, points, with_payload=False, with_vectors=[self._name]
+            ),
+        )
+        return {stored_id(record.id): (record.vector or {}).get(self._name) for record in records}
+
+    def delete(self, ids: Ids) -> None:
+        """Remove ids; those that are not there are ignored.
+
+        In a collection with other vectors the code is removed and the point,
+        with its payload and other vectors, stays: it is not only csrkit's.
+
+        Args:
+            ids: Ids to remove.
+
+        Raises:
+            StoreError: If an entry is no id, or the server fails.
+        """
+        plain = known_ids(ids)
+        shared = bool(plain) and self._home.is_shared(self._home.config())
+        for start in range(0, len(plain), self._batch_size):
+            batch = plain[start : start + self._batch_size]
+            self._delete(list(map(point_id, batch)), shared, f"delete {shown(batch)}")
+
+    def _delete(self, points: list[Any], shared: bool, doing: str) -> None:
+        client, collection = self._home.client, self._home.title
+        if not shared:
+            self._home.write(doing, lambda: [client.delete(collection, points, wait=True)])
+            return
+        there = list(self._there(points, doing))  # the engine refuses codes of unknown points
+        if there:
+            names = [self._name]
+            self._home.write(
+                doing, lambda: [client.delete_vectors(collection, names, there, wait=True)]
+            )
+
+    def count(self) -> int:
+        """Return the exact number of stored ids: points that have a code."""
+        coded = models.Filter(must=[models.HasVectorCondition(has_vector=self._name)])
+        answer = self._home.call(
+            "count",
+            lambda: self._home.client.count(self._home.title, count_filter=coded, exact=True),
+        )
+        return answer.count
+
+
+def _vectors(codes: SparseVectors) -> list[models.SparseVector]:
+    """Spell each row as the vendor's type; lists are cut from one conversion for speed."""
+    bounds = codes.indptr.tolist()
+    indices, values = codes.indices.tolist(), codes.values.tolist()
+    return [
+        models.SparseVector(indices=indices[start:stop], values=values[start:stop])
+        for start, stop in pairwise(bounds)
+    ]
+
+
+def open_url(url: str) -> QdrantStore:
+    """Open ``qdrant://host:6333/collection``, or ``qdrant+https://`` for TLS.
+
+    The API key is read from the environment variable QDRANT_API_KEY alone, and
+    is never sent in the clear to another machine.
+
+    Args:
+        url: Host, port (6333 if left out) and collection.
+
+    Returns:
+        The store.
+
+    Raises:
+        ConfigError: If the URL has other parts or lacks one, or would send the
+            key unencrypted.
+    """
+    parts = urlsplit(url)
+    collection = unquote(parts.path.removeprefix("/"))
+    whole = parts.hostname and collection and "/" not in parts.path.removeprefix("/")
+    more = parts.query or parts.fragment or parts.username is not None
+    if parts.scheme not in ("qdrant", "qdrant+https") or not whole or more:
+        raise ConfigError(
+            "expected qdrant://host:6333/collection or qdrant+https://..., "
+            # not the url itself, which may hold a key
+            f"got {parts.scheme}://{parts.hostname or ''}{parts.path}"
+        )
+    tls = parts.scheme == "qdrant+https"
+    key = os.environ.get("QDRANT_API_KEY") or None
+    host = str(parts.hostname)
+    if key and not tls and not _is_loopback(host):
+        raise ConfigError(
+            f"QDRANT_API_KEY would travel to {host} unencrypted: use qdrant+https://, "
+            "or unset the variable"
+        )
+    client = QdrantClient(host=host, port=parts.port or 6333, https=tls, api_key=key)
+    return QdrantStore(client, collection)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
