@@ -31,6 +31,11 @@ def _run_toy(script: Path, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def test_there_are_scripts_and_benchmarks_to_run() -> None:
+    assert SCRIPTS, "no numbered script in examples/"
+    assert BENCHMARKS, "no benchmark that takes --toy in examples/benchmarks/"
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_example_runs(script: Path, tmp_path: Path) -> None:
     _run_toy(script, tmp_path)

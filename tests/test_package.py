@@ -116,6 +116,10 @@ def test_stores_and_command_are_registered_and_load() -> None:
         assert callable(entry.load()), entry
 
 
+def test_the_index_page_is_the_readme() -> None:
+    assert ("readme" in PROJECT) == (ROOT / "README.md").exists(), 'add readme = "README.md"'
+
+
 def test_base_install_is_small() -> None:
     base = {_distribution(line) for line in PROJECT["dependencies"]}
     assert base == {
