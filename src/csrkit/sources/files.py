@@ -54,7 +54,7 @@ def open_path(path: str | Path) -> list[Part]:
             not what it claims to be.
         MissingExtra: If an Arrow file is given and pyarrow is not installed.
         ShapeError: If an Arrow column holds a row that is refused.
-    """  # noqa: DOC503  # helpers raise the other two
+    """
     file, name = _split_name(path)
     if not file.is_dir():
         return [_open_file(file, name)]

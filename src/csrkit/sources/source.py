@@ -194,7 +194,7 @@ def open_source(embeddings: Any, *, dim: int | None = None, memory: int = DEFAUL
             numbers; the message names the row.
         FormatError: If a file is missing, truncated, or of no known kind.
         MissingExtra: If an Arrow file is given and pyarrow is not installed.
-    """  # noqa: DOC502  # helpers raise them
+    """
     if isinstance(embeddings, Source):
         _require_width(embeddings._parts, dim)
         return embeddings
