@@ -151,7 +151,8 @@ def _keys(scores: NDArray[np.float32], start: int) -> NDArray[np.int64]:
     bits = (scores + np.float32(0)).view(np.int32)  # + 0 turns -0.0 into 0.0
     ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
     rows = np.arange(start, start + scores.shape[1], dtype=np.int64)
-    return (ordered << 32) | (_DOC_MASK - rows)
+    keys: NDArray[np.int64] = (ordered << 32) | (_DOC_MASK - rows)
+    return keys
 
 
 # -- relevance ----------------------------------------------------------------
