@@ -21,9 +21,10 @@ CHECKED := src $(ADAPTERS)
 demo: .venv/.demo .venv/.installed
 	$(BIN)/csrkit demo --data examples/data
 
-# One thread per test worker: two workers that each start two threads only get in each other's way.
+# The doctests of the installed package, then tests/ (README, docs and examples are run from there).
+# One thread per worker: two workers that each start two threads only get in each other's way.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_FLAGS) --doctest-modules --pyargs csrkit ./tests
 
 lint: .venv/.test .venv/.installed
 	$(BIN)/ruff check
