@@ -1,0 +1,1 @@
+"""Training with torch: settings, the autoencoder, its losses, and the loop."""

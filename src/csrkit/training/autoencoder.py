@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from csrkit.training.sparse_ops import Selection, decode_prefixes, encode_top
+from csrkit.training.sparse_ops import Selection, encode_top, prefix_errors
 
 __all__ = ["Autoencoder"]
 
@@ -81,9 +81,16 @@ class Autoencoder(torch.nn.Module):
             Selection(functional.relu(of_dead.values), of_dead.indices),
         )
 
-    def decode(self, selection: Selection, ladder: tuple[int, ...]) -> Tensor:
-        """Decode prefixes of a selection, without the bias: (rungs, batch, dim)."""
-        return decode_prefixes(selection, self.decoder, ladder)
+    def errors(
+        self, x: Tensor, selection: Selection, ladder: tuple[int, ...]
+    ) -> tuple[Float[Tensor, " rungs"], Float[Tensor, "rungs batch dim"]]:
+        """Reconstruct rows at every rung: summed squared errors, and residuals."""
+        return prefix_errors(x, self.pre_bias, selection, self.decoder, ladder)
+
+    def explain(self, residual: Tensor, selection: Selection, k: int) -> Float[Tensor, ""]:
+        """Reconstruct residuals with k latents and no bias: the summed squared error."""
+        none = torch.zeros_like(residual[0])
+        return prefix_errors(residual, none, selection, self.decoder, (k,))[0][0]
 
     @torch.no_grad()
     def normalize_(self) -> None:

@@ -62,11 +62,15 @@ class LoadBalance:
             pace: Factor on the rate, in [0, 1]: the learning rate's schedule,
                 so that the bias settles when the weights do.
         """
-        latents = len(self.bias)
-        for rung, k in enumerate(self.ladder):
-            counts = torch.bincount(indices[:, :k][fired[:, :k]], minlength=latents)
-            share = counts.to(self._sum.dtype) / len(indices)
-            self._sum[rung].mul_(MEMORY).add_(share, alpha=1 - MEMORY)
+        latents, start = len(self.bias), 0
+        share = torch.zeros_like(self.bias)
+        self._sum.mul_(MEMORY)
+        for rung, stop in enumerate(self.ladder):
+            weights = fired[:, start:stop].reshape(-1).to(share.dtype) / len(indices)
+            part = indices[:, start:stop].reshape(-1)
+            share += torch.bincount(part, weights, minlength=latents)
+            self._sum[rung].add_(share, alpha=1 - MEMORY)
+            start = stop
         self._weight = MEMORY * self._weight + (1 - MEMORY)
         if self.cap is not None:
             self._move_(self.cap, RATE * pace)

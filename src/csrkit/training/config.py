@@ -6,6 +6,7 @@ table can compare them. What is set by hand always wins over the recipe.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -148,7 +149,7 @@ class FitConfig(BaseModel):
     @model_validator(mode="after")
     def _check_ladder(self) -> Self:
         rungs = self.ladder
-        if not rungs or rungs[0] < 1 or any(a >= b for a, b in zip(rungs, rungs[1:], strict=False)):
+        if not rungs or rungs[0] < 1 or any(a >= b for a, b in pairwise(rungs)):
             raise ValueError(f"expected a rising ladder of k, such as (8, 16, 32), got {rungs!r}")
         if self.n_latents is not None and rungs[-1] > self.n_latents:
             raise ValueError(
@@ -156,6 +157,7 @@ class FitConfig(BaseModel):
             )
         if self.anneal_from is not None and self.anneal_from < rungs[0]:
             raise ValueError(
-                f"expected anneal_from of at least the shortest rung {rungs[0]}, got {self.anneal_from}"
+                f"expected anneal_from of at least the shortest rung {rungs[0]}, "
+                f"got {self.anneal_from}"
             )
         return self

@@ -239,7 +239,7 @@ def _start(model: Autoencoder, config: FitConfig, objective: Objective) -> _Run:
         config,
         objective,
         LoadBalance(config.ladder, latents, config.load_cap, config.device),
-        torch.optim.Adam(groups, eps=6.25e-10),
+        torch.optim.Adam(groups, eps=6.25e-10, fused=True),
         _Schedule(round(config.warmup * min(length, 2000)), config.decay, config.steps),
     )
 

@@ -23,17 +23,17 @@ __all__ = [
 
 
 def reconstruction_fvu(
-    x: Float[Tensor, "batch dim"],
-    x_hat: Float[Tensor, "rungs batch dim"],
-    variance: Float[Tensor, ""] | float,
+    squared_errors: Float[Tensor, " rungs"], batch: int, variance: float
 ) -> Float[Tensor, " rungs"]:
     r"""Fraction of variance unexplained by each rung's reconstruction.
 
-    .. math:: FVU_r = \frac{1}{B} \sum_b \frac{|x_b - \hat x_{r,b}|^2}{\sigma^2}
+    .. math:: FVU_r = \frac{1}{B \sigma^2} \sum_b |x_b - \hat x_{r,b}|^2
 
     Args:
-        x: Inputs, float (batch, dim).
-        x_hat: Reconstructions at each rung, float (rungs, batch, dim).
+        squared_errors: Squared distance of rows and their reconstructions at each
+            rung, summed over the batch, float (rungs,); see
+            `csrkit.training.sparse_ops.prefix_errors`.
+        batch: Rows summed over.
         variance: Mean squared distance of the training rows from their mean,
             over all dimensions; a constant of the data set, so that the weights
             of the other losses mean the same on every model.
@@ -47,17 +47,15 @@ def reconstruction_fvu(
         averages over dimensions instead, which makes the term shrink with dim.
 
     Examples:
-        >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-        >>> reconstruction_fvu(x, torch.stack([x, 0 * x]), variance=0.5)
-        tensor([0., 2.])
+        >>> reconstruction_fvu(torch.tensor([0.0, 3.0]), batch=2, variance=0.5)
+        tensor([0., 3.])
     """
-    squares = (x_hat - x).square().sum(dim=2)  # (rungs, batch)
-    return squares.mean(dim=1) / variance
+    return squared_errors / (batch * variance)
 
 
 def auxiliary_fvu(
     residual: Float[Tensor, "batch dim"],
-    explained: Float[Tensor, "batch dim"],
+    squared_error: Float[Tensor, ""],
     n_dead: int,
     k_aux: int,
 ) -> Float[Tensor, ""]:
@@ -67,14 +65,18 @@ def auxiliary_fvu(
         \frac{\sum_b |e_b - \hat e_b|^2}{\sum_b |e_b - \bar e|^2}
 
     Args:
-        residual: ``x - x_hat``, float (batch, dim); detached here, so that the
+        residual: ``e = x - x_hat``, float (batch, dim), without gradient: the
             term only trains the dead latents.
-        explained: Its reconstruction by the top dead latents, float (batch, dim).
+        squared_error: Squared distance of the residual and its reconstruction by
+            the top dead latents, summed over the batch; scalar.
         n_dead: Number of dead latents.
         k_aux: Most dead latents a row may use if there were enough of them.
 
     Returns:
         Scalar, a ratio of sums over the batch; 0 if the residual is constant.
+
+    Raises:
+        ValueError: If the residual carries a gradient.
 
     Relations:
         Equation 5 of arXiv 2503.01776 (after arXiv 2406.04093, section A.2); the
@@ -82,14 +84,14 @@ def auxiliary_fvu(
 
     Examples:
         >>> e = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-        >>> auxiliary_fvu(e, 0 * e, n_dead=1, k_aux=4)
+        >>> auxiliary_fvu(e, e.square().sum(), n_dead=1, k_aux=4)
         tensor(0.5000)
     """
-    target = residual.detach()
-    spread = (target - target.mean(dim=0)).square().sum()
-    error = (target - explained).square().sum()
+    if residual.requires_grad:
+        raise ValueError("expected a detached residual: the aux loss trains dead latents only")
+    spread = (residual - residual.mean(dim=0)).square().sum()
     scale = min(1.0, n_dead / k_aux)
-    return torch.where(spread > 0, scale * error / spread.clamp_min(1e-30), 0 * error)
+    return torch.where(spread > 0, scale * squared_error / spread.clamp_min(1e-30), 0 * spread)
 
 
 def self_contrast(scores: Float[Tensor, "batch batch"], temperature: float) -> Float[Tensor, ""]:
@@ -216,9 +218,11 @@ def similarity_distillation(
         >>> similarity_distillation(c, c, temperature=0.05)
         tensor(0.)
     """
-    hide = torch.finfo(student.dtype).min
+    student, teacher = student / temperature, teacher.detach() / temperature
     if mask is not None:
+        # finite, and after the division: -inf in both would make 0 * (inf - inf) = NaN
+        hide = torch.finfo(student.dtype).min
         student, teacher = student.masked_fill(mask, hide), teacher.masked_fill(mask, hide)
-    log_student = functional.log_softmax(student / temperature, dim=1)
-    log_teacher = functional.log_softmax(teacher.detach() / temperature, dim=1)
+    log_student = functional.log_softmax(student, dim=1)
+    log_teacher = functional.log_softmax(teacher, dim=1)
     return functional.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)

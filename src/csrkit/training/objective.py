@@ -80,12 +80,12 @@ class Objective:
         k_dead = min(k_aux, len(dead)) if config.aux_weight else 0
         rungs = (*ladder, min(4 * ladder[-1], len(balance)))
         selection, of_dead = model.select(x, balance, rungs[-1], dead, k_dead)
-        x_hat = model.decode(selection, rungs) + model.pre_bias
-        fvu = losses.reconstruction_fvu(x, x_hat, self.variance)
+        errors, residuals = model.errors(x, selection, rungs)
+        fvu = losses.reconstruction_fvu(errors, len(x), self.variance)
         loss = fvu[:-1].mean() + config.long_prefix_weight * fvu[-1]
         if k_dead:
-            residual = x - x_hat[len(ladder) - 1]
-            explained = model.decode(of_dead, (k_dead,))[0]
+            residual = -residuals[len(ladder) - 1]
+            explained = model.explain(residual, of_dead, k_dead)
             loss = loss + config.aux_weight * losses.auxiliary_fvu(
                 residual, explained, len(dead), k_aux
             )

@@ -21,7 +21,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Selection", "decode_prefixes", "encode_top", "gather_scores"]
+__all__ = ["Selection", "encode_top", "gather_scores", "prefix_errors"]
+
+CPU_BLOCK_ENTRIES = 1 << 20  # pre-activations made at a time: 4 MB, what a cache holds
 
 
 class Selection(NamedTuple):
@@ -38,6 +40,8 @@ class Selection(NamedTuple):
 
 def _bag(indices: Tensor, values: Tensor, table: Tensor) -> Tensor:
     """Return ``sum_j values[b, j] * table[indices[b, j]]``, (batch, width)."""
+    if not indices.numel():  # a rung as long as the one before; torch wants a latent per bag
+        return table.new_zeros(len(indices), table.shape[1])
     return functional.embedding_bag(
         indices, table, per_sample_weights=values.contiguous(), mode="sum"
     )
@@ -48,7 +52,7 @@ def _dots(indices: Tensor, rows: Tensor, table: Tensor) -> Tensor:
     batch, k = indices.shape
     # the gradient of an embedding bag to its weights is this product exactly
     flat = indices.reshape(-1)
-    offsets = torch.arange(0, batch * k, k, device=indices.device)
+    offsets = torch.arange(batch, device=indices.device) * k
     bag_of = torch.repeat_interleave(torch.arange(batch, device=indices.device), k)
     grad: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         rows.contiguous(), table, flat, offsets, bag_of, 0
@@ -88,17 +92,17 @@ class _EncodeTop(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, k: int, dead: Tensor, k_dead: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        pre = torch.addmm(bias, x, weight.T)  # (batch, latents): the one dense product
-        values, indices = torch.topk(pre, k, dim=1)
-        if k_dead:
-            dead_values, position = torch.topk(pre[:, dead], k_dead, dim=1)
-            dead_indices = dead[position]
-        else:
-            dead_values, dead_indices = values[:, :0], indices[:, :0]
+        parts = [
+            _top_of_block(block, weight, bias, k, dead, k_dead)
+            for block in x.split(_block_rows(x, len(weight)))
+        ]
+        values, indices, dead_values, dead_indices = (
+            torch.cat(column) for column in zip(*parts, strict=True)
+        )
         ctx.save_for_backward(x, torch.cat([indices, dead_indices], dim=1))
         ctx.latents = len(weight)
         ctx.mark_non_differentiable(indices, dead_indices)
-        return values, indices, dead_values.contiguous(), dead_indices
+        return values, indices, dead_values, dead_indices
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -110,6 +114,22 @@ class _EncodeTop(torch.autograd.Function):
         grad_bias = grad.new_zeros(ctx.latents)
         grad_bias.index_add_(0, indices.reshape(-1), grad.reshape(-1))
         return None, grad_weight, grad_bias, None, None, None
+
+
+def _block_rows(x: Tensor, latents: int) -> int:
+    """Rows whose pre-activations stay in cache on a CPU; all of them elsewhere."""
+    return max(64, CPU_BLOCK_ENTRIES // latents) if x.device.type == "cpu" else len(x)
+
+
+def _top_of_block(
+    x: Tensor, weight: Tensor, bias: Tensor, k: int, dead: Tensor, k_dead: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    pre = torch.addmm(bias, x, weight.T)  # (rows, latents): the one dense product
+    values, indices = torch.topk(pre, k, dim=1)
+    if not k_dead:
+        return values, indices, values[:, :0], indices[:, :0]
+    dead_values, position = torch.topk(pre[:, dead], k_dead, dim=1)
+    return values, indices, dead_values, dead[position]
 
 
 def encode_top(
@@ -142,58 +162,80 @@ def encode_top(
     return Selection(alive[0], alive[1]), Selection(alive[2], alive[3])
 
 
-class _DecodePrefixes(torch.autograd.Function):
+class _PrefixErrors(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, values: Tensor, indices: Tensor, weight: Tensor, ladder: tuple[int, ...]
-    ) -> Tensor:
-        starts = (0, *ladder[:-1])
-        steps = [
-            _bag(indices[:, a:b], values[:, a:b], weight)
-            for a, b in zip(starts, ladder, strict=True)
-        ]
-        ctx.save_for_backward(values, indices, weight)
+        ctx: Any,
+        x: Tensor,
+        bias: Tensor,
+        values: Tensor,
+        indices: Tensor,
+        weight: Tensor,
+        ladder: tuple[int, ...],
+    ) -> tuple[Tensor, Tensor]:
+        residuals = x.new_empty(len(ladder), *x.shape)
+        start, previous = 0, bias - x
+        for rung, stop in enumerate(ladder):
+            step = _bag(indices[:, start:stop], values[:, start:stop], weight)
+            previous = torch.add(previous, step, out=residuals[rung])
+            start = stop
+        ctx.save_for_backward(residuals, values, indices, weight)
         ctx.ladder = ladder
-        return torch.stack(steps).cumsum(0)  # (rungs, batch, dim)
+        ctx.mark_non_differentiable(residuals)
+        flat = residuals.view(len(ladder), -1)
+        return torch.stack([torch.dot(row, row) for row in flat]), residuals
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        values, indices, weight = ctx.saved_tensors
+        residuals, values, indices, weight = ctx.saved_tensors
         ladder: tuple[int, ...] = ctx.ladder
-        batch, dim = grads[0].shape[1:]
-        # a latent of rung r takes part in every longer prefix: sum from behind
-        suffix = grads[0].flip(0).cumsum(0).flip(0)
-        starts = (0, *ladder[:-1])
+        batch, dim = residuals.shape[1:]
         grad_values = torch.zeros_like(values)
-        source = torch.empty_like(indices)
+        source = torch.empty_like(indices[:, : ladder[-1]])
         rows = torch.arange(batch, device=values.device)[:, None]
-        for rung, (a, b) in enumerate(zip(starts, ladder, strict=True)):
-            grad_values[:, a:b] = _dots(indices[:, a:b], suffix[rung], weight)
-            source[:, a:b] = rows + rung * batch
+        suffix = torch.empty_like(residuals)
+        # a latent of rung r takes part in every longer prefix: sum from behind
+        for rung in reversed(range(len(ladder))):
+            torch.mul(residuals[rung], 2 * grads[0][rung], out=suffix[rung])
+            if rung + 1 < len(ladder):
+                suffix[rung] += suffix[rung + 1]
+            part = slice(ladder[rung - 1] if rung else 0, ladder[rung])
+            grad_values[:, part] = _dots(indices[:, part], suffix[rung], weight)
+            source[:, part] = rows + rung * batch
         used = slice(0, ladder[-1])
         transposed = _transpose(indices[:, used], len(weight))
-        grad_weight = _scatter(
-            transposed, values[:, used], source[:, used], suffix.reshape(-1, dim)
-        )
-        return grad_values, None, grad_weight, None
+        grad_weight = _scatter(transposed, values[:, used], source, suffix.view(-1, dim))
+        return None, suffix[0].sum(dim=0), grad_values, None, grad_weight, None
 
 
-def decode_prefixes(
-    selection: Selection, weight: Float[Tensor, "latents dim"], ladder: tuple[int, ...]
-) -> Float[Tensor, "rungs batch dim"]:
-    """Decode the first ``ladder[r]`` latents of each row, for every rung at once.
+def prefix_errors(
+    x: Float[Tensor, "batch dim"],
+    bias: Float[Tensor, " dim"],
+    selection: Selection,
+    weight: Float[Tensor, "latents dim"],
+    ladder: tuple[int, ...],
+) -> tuple[Float[Tensor, " rungs"], Float[Tensor, "rungs batch dim"]]:
+    """Decode the first ``ladder[r]`` latents of each row and compare, for every rung.
+
+    One pass over the longest prefix serves all rungs; the residuals are kept
+    for the backward pass, so that nothing of size (rungs, batch, dim) is made
+    twice.
 
     Args:
+        x: What should come out, float (batch, dim); gets no gradient.
+        bias: Added to every reconstruction, float (dim,).
         selection: Values and latents, (batch, k), k at least ``ladder[-1]``.
         weight: Decoder rows, float (latents, dim).
         ladder: Rising prefix lengths.
 
     Returns:
-        ``sum_{j < ladder[r]} values[b, j] * weight[indices[b, j]]``, without
-        any bias, float (rungs, batch, dim).
+        Squared error of each rung, summed over the batch, float (rungs,), with
+        gradients; and the residuals ``x_hat - x`` without.
     """
-    result: Tensor = _DecodePrefixes.apply(selection.values, selection.indices, weight, ladder)
-    return result
+    errors, residuals = _PrefixErrors.apply(
+        x, bias, selection.values, selection.indices, weight, ladder
+    )
+    return errors, residuals
 
 
 class _GatherScores(torch.autograd.Function):
