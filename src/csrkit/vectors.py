@@ -98,6 +98,10 @@ class SparseVectors:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # through the constructor: what another process sends is checked and read-only again
+        return type(self), (self.indptr, self.indices, self.values, self.dim)
+
     @property
     def nnz(self) -> int:
         """Number of stored entries over all rows."""
@@ -119,19 +123,21 @@ class SparseVectors:
             start, stop, step = key.indices(len(self))
             if step == 1:
                 return self._span(start, max(start, stop))
-            return self._take(np.arange(start, stop, step))
-        if np.ndim(key) == 0:
-            row = int(key)  # type: ignore[arg-type]  # ndim 0: an integer of some kind
-            if not -len(self) <= row < len(self):
-                raise IndexError(f"row {row} of {len(self)} sparse vectors")
-            row %= len(self)
-            return self._span(row, row + 1)
+            return self._take(np.arange(len(self))[key])  # numpy bounds any step
         rows = np.asarray(key)
-        if rows.dtype == bool:
+        if rows.dtype == bool and rows.ndim:
             if rows.shape != (len(self),):
                 raise IndexError(f"expected a mask of shape ({len(self)},), got {rows.shape}")
-            rows = np.flatnonzero(rows)
-        return self._take(np.arange(len(self))[rows.astype(np.int64, casting="same_kind")])
+            return self._take(np.flatnonzero(rows))
+        if rows.ndim > 1 or (rows.size and rows.dtype.kind not in "iu"):
+            raise IndexError(
+                "expected a row number, a slice, or row numbers or a mask in one dimension, "
+                f"got {rows.dtype} of shape {rows.shape}"
+            )
+        outside = (rows < -len(self)) | (rows >= len(self))
+        if outside.any():
+            raise IndexError(f"row {rows[outside].flat[0]} of {len(self)} sparse vectors")
+        return self._take(np.atleast_1d(rows).astype(np.int64) % max(1, len(self)))
 
     def _span(self, start: int, stop: int) -> Self:
         lo, hi = self.indptr[start], self.indptr[stop]
@@ -159,6 +165,7 @@ class SparseVectors:
         )
 
     __hash__ = None  # type: ignore[assignment]  # equal by content, like an array
+    __array_ufunc__ = None  # or numpy would take ``codes == array`` apart row by row
 
     def __repr__(self) -> str:
         return f"SparseVectors(n={len(self)}, dim={self.dim}, nnz={self.nnz})"
@@ -180,10 +187,10 @@ class SparseVectors:
             Rows of at most k entries.
 
         Raises:
-            ShapeError: If k is below 1.
+            ShapeError: If k is not a whole number of at least 1.
         """
-        if k < 1:
-            raise ShapeError(f"expected k of at least 1, got top(k={k!r})")
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise ShapeError(f"expected k as a whole number of at least 1, got top(k={k!r})")
         counts = self.counts
         widest = int(counts.max(initial=0))
         if widest <= k:
@@ -208,10 +215,13 @@ class SparseVectors:
         np.put_along_axis(chosen, order[:, :k], True, axis=1)
         keep[lo:hi] = chosen[filled]
 
-    def norms(self) -> NDArray[np.float32]:
-        """Euclidean norm of each row, float32 (n,); 0 for an empty row."""
+    def norms(self) -> NDArray[np.float64]:
+        """Euclidean norm of each row, float64 (n,); 0 for an empty row.
+
+        In float64 because the norm of float32 values may leave their range.
+        """
         squares = np.square(self.values, dtype=np.float64)
-        norms = np.zeros(len(self), dtype=np.float32)
+        norms = np.zeros(len(self), dtype=np.float64)
         filled = self.counts > 0
         if filled.any():  # reduceat would give an empty row its neighbour's first entry
             norms[filled] = np.sqrt(np.add.reduceat(squares, self.indptr[:-1][filled]))
@@ -226,7 +236,7 @@ class SparseVectors:
         """
         norms = np.repeat(self.norms(), self.counts)
         with np.errstate(under="ignore"):
-            values = self.values / norms
+            values = (self.values / norms).astype(np.float32)
         if np.all(values):
             return self._trusted(self.indptr, self.indices, values, self.dim)
         keep = values != 0
@@ -286,20 +296,24 @@ class SparseVectors:
         """Take the non-zero entries of a dense array.
 
         Args:
-            dense: Numbers of shape (n, dim).
+            dense: Numbers of shape (n, dim). What is zero as float32 is left out.
 
         Returns:
             n sparse vectors of width dim.
 
         Raises:
-            ShapeError: If the array is not two-dimensional or not finite.
+            ShapeError: If the array is not two-dimensional, real and finite.
         """
         array = np.asarray(dense)
-        if array.ndim != 2:
-            raise ShapeError(f"expected a dense array of shape (n, dim), got {array.shape}")
+        if array.ndim != 2 or array.dtype.kind not in "fiu":
+            raise ShapeError(
+                f"expected a dense array of real numbers of shape (n, dim), "
+                f"got {array.dtype} of shape {array.shape}"
+            )
+        array = _as_float32(array)
         rows, columns = np.nonzero(array)
         indptr = _row_pointer(np.bincount(rows, minlength=len(array)))
-        return cls(indptr, columns, array[rows, columns], array.shape[1])  # type: ignore[arg-type]  # the constructor converts and checks
+        return cls(indptr, columns.astype(np.int32), array[rows, columns], array.shape[1])
 
     def to_dense(self) -> NDArray[np.float32]:
         """Return a dense float32 (n, dim) copy."""
@@ -327,6 +341,8 @@ class SparseVectors:
             )
         rows = matrix.tocsr(copy=True)
         rows.sum_duplicates()
+        if rows.dtype.kind in "fiu":  # others are refused by the constructor
+            rows.data = _as_float32(rows.data)
         rows.eliminate_zeros()
         return cls(rows.indptr, rows.indices, rows.data, rows.shape[1])
 
@@ -374,11 +390,14 @@ class SparseVectors:
                     raise FormatError(
                         f"{path} is not a file of SparseVectors in format 1, it says {metadata!r}"
                     )
-                arrays = [file.get_tensor(name) for name in ("indptr", "indices", "values")]
-                return cls(*arrays, dim=int(metadata["dim"]))
+                names = ("indptr", "indices", "values")
+                indptr, indices, values = (file.get_tensor(name) for name in names)
+                return cls(indptr, indices, values, int(metadata["dim"]))
         except FileNotFoundError as error:
             raise FormatError(f"no file of SparseVectors at {path}") from error
-        except (SafetensorError, KeyError, ShapeError, OSError) as error:
+        except FormatError:
+            raise
+        except (SafetensorError, KeyError, TypeError, OSError, ValueError) as error:
             raise FormatError(f"{path} is not a readable file of SparseVectors: {error}") from error
 
 
@@ -422,15 +441,20 @@ def _floats(array: ArrayLike) -> NDArray[np.float32]:
             f"expected values to be real numbers in one dimension, "
             f"got {source.dtype} of shape {source.shape}"
         )
-    with np.errstate(over="ignore"):  # an overflow becomes inf, which _check names
-        return source.astype(np.float32)
+    return _as_float32(source)
+
+
+def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Copy; an overflow becomes inf, which `_check` names."""
+    with np.errstate(over="ignore", under="ignore"):
+        return array.astype(np.float32)
 
 
 def _check(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32], dim: int
 ) -> None:
     """Raise ShapeError naming the first row that breaks an invariant."""
-    if not isinstance(dim, int | np.integer) or not 1 <= dim <= MAX_DIM:
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or not 1 <= dim <= MAX_DIM:
         raise ShapeError(f"expected dim between 1 and {MAX_DIM}, got {dim!r}")
     if len(indices) != len(values):
         raise ShapeError(
@@ -440,7 +464,7 @@ def _check(
         len(indptr) < 1
         or indptr[0] != 0
         or indptr[-1] != len(indices)
-        or np.any(np.diff(indptr) < 0)
+        or np.any(indptr[1:] < indptr[:-1])  # a difference could wrap around
     ):
         raise ShapeError(
             f"expected indptr to rise from 0 to nnz={len(indices)}, got {indptr.tolist()[:5]}..."
