@@ -19,9 +19,9 @@ from csrkit.training.autoencoder import Autoencoder
 from csrkit.training.balance import LoadBalance
 from csrkit.training.config import FitConfig
 from csrkit.training.data import TrainingData
-from csrkit.training.objective import Objective, StepResult
+from csrkit.training.objective import Batch, Objective, StepResult
 
-__all__ = ["Snapshot", "Weights", "train"]
+__all__ = ["Run", "Snapshot", "Weights", "start", "train"]
 
 EVERY = 250  # steps between two measurements of recall
 PATIENCE = 3  # measurements without a rise of MARGIN before the decay begins
@@ -96,8 +96,8 @@ class _Plateau:
 
 
 @dataclass
-class _Run:
-    """Everything that changes from step to step."""
+class Run:
+    """Everything that changes from step to step; made by `start`."""
 
     model: Autoencoder
     config: FitConfig
@@ -125,17 +125,22 @@ class _Run:
             )
         )
 
-    def take_(self, batch_result: StepResult) -> None:
-        """Apply one step's gradients and count what fired."""
+    def advance_(self, batch: Batch) -> StepResult:
+        """Take one training step on a batch: the losses, their gradients, what fired."""
+        result = self.objective(self.model, batch, self.ladder(), self.balance.bias, self.dead())
+        self._take_(result)
+        return result
+
+    def _take_(self, result: StepResult) -> None:
         factor = self.schedule.factor(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         self.optimizer.zero_grad()
-        batch_result.loss.backward()  # type: ignore[no-untyped-call]  # torch's own stubs
+        result.loss.backward()  # type: ignore[no-untyped-call]  # torch's own stubs
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.model.normalize_()
-        self._count_(batch_result, factor)
+        self._count_(result, factor)
         self.step += 1
 
     @torch.no_grad()
@@ -192,7 +197,7 @@ def train(
     Raises:
         KeyboardInterrupt: If interrupted before anything was measured.
     """
-    run = _start(model, config, objective)
+    run = start(model, config, objective)
     batches = data.batches(
         config.batch_size, config.similarity_rows, objective.generator, config.device
     )
@@ -207,12 +212,10 @@ def train(
     try:
         with bar:
             while run.step < _planned(run):
-                dead = run.dead()
-                result = objective(model, next(batches), run.ladder(), run.balance.bias, dead)
-                run.take_(result)
+                result = run.advance_(next(batches))
                 bar.update(config.batch_size)
                 if run.step % 10 == 0:
-                    _show(bar, run, result, len(dead), best)
+                    _show(bar, run, result, best)
                 if run.step % EVERY and run.step < _planned(run):
                     continue
                 best = _better(best, run.snapshot(measure))
@@ -229,12 +232,22 @@ def train(
     return best, False
 
 
-def _start(model: Autoencoder, config: FitConfig, objective: Objective) -> _Run:
+def start(model: Autoencoder, config: FitConfig, objective: Objective) -> Run:
+    """Stand at step 0 of a training run: optimiser, schedule and load balance.
+
+    Args:
+        model: Starting weights; changed in place by the run.
+        config: Settings with no default left open but ``steps``.
+        objective: The loss.
+
+    Returns:
+        The run; `Run.advance_` takes one step of it.
+    """
     latents = len(model.latent_bias)
     rate = config.learning_rate or 8e-4 / (latents / 2**14) ** 0.5
     groups = [{"params": list(model.parameters()), "lr": rate, "peak": rate}]
     length = config.steps or config.max_steps
-    return _Run(
+    return Run(
         model,
         config,
         objective,
@@ -244,7 +257,7 @@ def _start(model: Autoencoder, config: FitConfig, objective: Objective) -> _Run:
     )
 
 
-def _planned(run: _Run) -> int:
+def _planned(run: Run) -> int:
     """Return the steps to take as far as is known."""
     return min(run.schedule.total or run.config.max_steps, run.config.steps or run.config.max_steps)
 
@@ -255,10 +268,10 @@ def _better(best: Snapshot | None, new: Snapshot) -> Snapshot:
     return best
 
 
-def _show(bar: tqdm, run: _Run, result: StepResult, n_dead: int, best: Snapshot | None) -> None:  # type: ignore[type-arg]  # tqdm is generic in its stubs only
+def _show(bar: tqdm, run: Run, result: StepResult, best: Snapshot | None) -> None:  # type: ignore[type-arg]  # tqdm is generic in its stubs only
     latents = len(run.balance.bias)
     bar.set_postfix_str(
-        f"fvu {result.fvu.item():.3f}, dead {n_dead / latents:.1%}, "
+        f"fvu {result.fvu.item():.3f}, dead {len(run.dead()) / latents:.1%}, "
         f"busiest {run.balance.loads[-1].max().item():.1%}"
         + (f", recall {best.recall:.3f}" if best and best.recall is not None else ""),
         refresh=False,
