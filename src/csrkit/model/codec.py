@@ -15,9 +15,9 @@ constant ``s_k`` is csrkit's, so that a normalised code can be decoded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from csrkit.errors import ConfigError, ShapeError
+from csrkit.model.rows import as_rows, join_codes, unit_blocks
 from csrkit.model.topk import top_of_product
 from csrkit.vectors import SparseVectors
 
@@ -70,7 +71,7 @@ class ModelConfig(BaseModel):
     @model_validator(mode="after")
     def _check_ladder(self) -> Self:
         rungs = self.ladder
-        rising = all(a < b for a, b in zip(rungs, rungs[1:], strict=False))
+        rising = all(a < b for a, b in pairwise(rungs))
         if not rungs or rungs[0] < 1 or rungs[-1] > self.n_latents or not rising:
             raise ValueError(f"expected rungs rising from 1 to {self.n_latents}, got {rungs!r}")
         return self
@@ -105,14 +106,21 @@ class CSRModel:
 
     def __post_init__(self) -> None:
         for name, shape in array_shapes(self.config).items():
-            array = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
+            with np.errstate(over="ignore"):  # what overflows float32 is refused as Inf
+                # a copy: whoever made the arrays may go on changing theirs
+                array = np.array(getattr(self, name), dtype=np.float32, order="C")
             if array.shape != shape:
                 raise ShapeError(f"expected {name} of shape {shape}, got {array.shape}")
             if not np.isfinite(array).all():
                 raise ShapeError(f"expected finite {name}, got NaN or Inf in it")
-            array = array.view()
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]  # checked and read-only again
 
     @property
     def dim(self) -> int:
@@ -313,89 +321,3 @@ def array_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 def scale_count(config: ModelConfig) -> int:
     """Codes of up to 4 times the longest rung have a decoding scale of their own."""
     return min(4 * config.ladder[-1], config.n_latents) + 1
-
-
-def as_rows(embeddings: ArrayLike, dim: int) -> NDArray[Any]:
-    """Check shape and dtype of embeddings; their contents are checked in blocks.
-
-    Args:
-        embeddings: Anything numpy turns into numbers of shape (n, dim).
-        dim: Width the model was fitted on.
-
-    Returns:
-        The array, in its own floating-point or integer type.
-
-    Raises:
-        ShapeError: If it is not numeric or not of shape (n, dim).
-    """
-    try:
-        array = np.asarray(embeddings)
-    except ValueError as error:
-        raise ShapeError(
-            f"expected embeddings of shape (n, {dim}), got ragged rows: {error}"
-        ) from error
-    if array.dtype.kind not in "fiu":
-        raise ShapeError(f"expected embeddings of numbers, got dtype {array.dtype}")
-    if array.ndim != 2 or array.shape[1] != dim:
-        hint = "; for one vector pass x[None]" if array.shape == (dim,) else ""
-        raise ShapeError(
-            f"expected embeddings of shape (n, {dim}), got {array.shape}: "
-            f"this model was fitted on {dim} dimensions{hint}"
-        )
-    return array
-
-
-BLOCK_ROWS = 256  # pre-activations of 256 rows by 8192 latents fill 8 MB: they stay in cache
-
-
-def unit_blocks(array: NDArray[Any]) -> Iterator[Floats]:
-    """Yield blocks of rows as float32 of norm 1.
-
-    Args:
-        array: Numbers of shape (n, dim).
-
-    Yields:
-        float32 (m, dim), m at most `BLOCK_ROWS`.
-
-    Raises:
-        ShapeError: If a row is zero or not finite; the message names it.
-    """
-    for start in range(0, len(array), BLOCK_ROWS):
-        block = array[start : start + BLOCK_ROWS]
-        with np.errstate(over="ignore", invalid="ignore"):
-            narrow = np.ascontiguousarray(block, dtype=np.float32)
-            norms = np.sqrt(np.einsum("ij,ij->i", narrow, narrow))
-        if not (np.isfinite(norms).all() and norms.min() > 1e-15):
-            wide = block.astype(np.float64)  # squares of float32 can overflow: look again
-            norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-            bad = ~np.isfinite(norms) | (norms == 0)
-            if bad.any():
-                row = int(np.argmax(bad))
-                what = "all zeros" if norms[row] == 0 else "NaN or Inf in it"
-                raise ShapeError(
-                    f"expected finite, non-zero embeddings, got row {start + row} with {what}"
-                )
-            narrow = (wide / norms[:, None]).astype(np.float32)
-            norms = np.ones(len(narrow), dtype=np.float32)
-        yield narrow / norms[:, None]
-
-
-def join_codes(
-    blocks: Iterator[tuple[NDArray[np.int64], NDArray[np.int32], Floats]], n_latents: int
-) -> SparseVectors:
-    """Join blocks of (counts, indices, values) and normalise every row.
-
-    Args:
-        blocks: Entries per row, and all entries with rising indices per row.
-        n_latents: Width of the codes.
-
-    Returns:
-        One batch of codes of norm 1.
-    """
-    parts = list(blocks)
-    if not parts:
-        return SparseVectors([0], [], [], dim=n_latents)
-    indptr = np.concatenate([[0], np.cumsum(np.concatenate([part[0] for part in parts]))])
-    indices = np.concatenate([part[1] for part in parts])
-    values = np.concatenate([part[2] for part in parts])
-    return SparseVectors._trusted(indptr, indices, values, n_latents).normalized()

@@ -12,6 +12,7 @@ allocated, and what is not understood is refused rather than skipped.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -26,10 +27,11 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 MAX_CONFIG_BYTES = 1 << 20  # a real config has about 2 kB
+_PAIRED = "config_sha256"  # in the weights' metadata: which config they were saved with
 
 
 def save(model: CSRModel, folder: Path) -> None:
-    """Write the three files, each complete or not at all; the config comes last.
+    """Write the three files; a save that fails leaves what was there.
 
     Args:
         model: The model.
@@ -46,23 +48,26 @@ def save(model: CSRModel, folder: Path) -> None:
         raise FormatError(f"expected a folder to save the model to, got the file {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: getattr(model, name) for name in array_shapes(model.config)}
-    _replace(folder / WEIGHTS, to_bytes(arrays, {"csrkit": "CSRModel"}))
-    _replace(folder / CARD, _card(model).encode())
-    _replace(folder / CONFIG, (model.config.model_dump_json(indent=2) + "\n").encode())
+    config = (model.config.model_dump_json(indent=2) + "\n").encode()
+    # one key of metadata: safetensors writes several in random order
+    weights = to_bytes(arrays, {_PAIRED: _digest(config)})
+    _replace(folder, {WEIGHTS: weights, CARD: _card(model).encode(), CONFIG: config})
 
 
-def _replace(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _digest(config: bytes) -> str:
+    return hashlib.sha256(config).hexdigest()
+
+
+def _replace(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write all files aside, then move them in: a full disk leaves the old ones alone."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as aside:
+        for name, content in contents.items():
+            with open(Path(aside, name), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for name in contents:
+            os.replace(Path(aside, name), folder / name)
 
 
 def load(folder: Path) -> CSRModel:
@@ -83,15 +88,15 @@ def load(folder: Path) -> CSRModel:
 
     if not (folder / CONFIG).is_file():
         raise FormatError(f"expected a model folder with a {CONFIG}, found none at {folder}")
-    config = _read_config(folder / CONFIG)
     try:
-        arrays = _read_arrays(folder / WEIGHTS, config)
+        config, digest = _read_config(folder / CONFIG)
+        arrays = _read_arrays(folder / WEIGHTS, config, digest)
         return CSRModel(config=config, **arrays)
     except (SafetensorError, OSError, ShapeError) as error:
-        raise FormatError(f"{folder / WEIGHTS} is not this model's weights: {error}") from error
+        raise FormatError(f"{folder} is not a readable model: {error}") from error
 
 
-def _read_config(path: Path) -> ModelConfig:
+def _read_config(path: Path) -> tuple[ModelConfig, str]:
     import json
 
     from pydantic import ValidationError
@@ -100,19 +105,23 @@ def _read_config(path: Path) -> ModelConfig:
 
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise FormatError(f"{path} has {path.stat().st_size} bytes, a config has about 2000")
+    content = path.read_bytes()
     try:
-        content = json.loads(path.read_bytes())
-        found = content.get("format") if isinstance(content, dict) else None
-        if isinstance(found, int) and found > FORMAT:
-            raise FormatError(
-                f"{path} has format {found}, this csrkit reads up to {FORMAT}: upgrade csrkit"
-            )
-        return ModelConfig.model_validate_json(path.read_bytes(), strict=True)
-    except (ValidationError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path} is not JSON: {error}") from error
+    found = parsed.get("format") if isinstance(parsed, dict) else None
+    if isinstance(found, int) and found > FORMAT:
+        raise FormatError(
+            f"{path} has format {found}, this csrkit reads up to {FORMAT}: upgrade csrkit"
+        )
+    try:
+        return ModelConfig.model_validate_json(content, strict=True), _digest(content)
+    except ValidationError as error:
         raise FormatError(f"{path} is not a model config: {error}") from error
 
 
-def _read_arrays(path: Path, config: ModelConfig) -> dict[str, Any]:
+def _read_arrays(path: Path, config: ModelConfig, digest: str) -> dict[str, Any]:
     from safetensors import safe_open
 
     from csrkit.model.codec import array_shapes
@@ -129,6 +138,11 @@ def _read_arrays(path: Path, config: ModelConfig) -> dict[str, Any]:
                     f"{path}: expected {name} to be F32 of shape {shape}, "
                     f"got {entry.get_dtype()} of shape {tuple(entry.get_shape())}"
                 )
+        if (file.metadata() or {}).get(_PAIRED) != digest:
+            raise FormatError(
+                f"{path} was not saved with the {CONFIG} beside it: "
+                "a save was cut short or one of them was changed, save the model again"
+            )
         return {name: file.get_tensor(name) for name in expected}
 
 

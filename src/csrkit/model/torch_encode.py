@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import MissingExtra, ShapeError
-from csrkit.model.codec import as_rows, join_codes
+from csrkit.model.rows import as_rows, join_codes, refuse_rows
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -37,36 +37,52 @@ def encode(model: CSRModel, embeddings: Any, k: int, device: str | None) -> Spar
     except ImportError as error:
         raise MissingExtra("torch", "train", f"encode(device={device!r})") from error
     if not isinstance(embeddings, torch.Tensor):
-        embeddings = torch.from_numpy(np.ascontiguousarray(as_rows(embeddings, model.dim)))
-    if embeddings.ndim != 2 or embeddings.shape[1] != model.dim or embeddings.is_complex():
-        raise ShapeError(
-            f"expected embeddings of shape (n, {model.dim}), got {embeddings.dtype} of shape "
-            f"{tuple(embeddings.shape)}: this model was fitted on {model.dim} dimensions"
-        )
-    place = torch.device(device) if device is not None else embeddings.device
+        embeddings = as_rows(embeddings, model.dim)
+        place = torch.device(device or "cpu")
+    else:
+        _check_tensor(embeddings, model.dim)
+        embeddings = embeddings.detach()
+        place = torch.device(device) if device is not None else embeddings.device
     weight, bias = (torch.tensor(a, device=place) for a in (model.encoder, model._bias))
     rows = max(1, BLOCK_ENTRIES // model.n_latents)
     with torch.inference_mode():
         blocks = [
-            _encode_block(part, start, weight, bias, k)
-            for start, part in zip(
-                range(0, len(embeddings), rows), embeddings.detach().split(rows), strict=False
-            )
+            _encode_block(_tensor(embeddings[start : start + rows]), start, weight, bias, k)
+            for start in range(0, len(embeddings), rows)
         ]
     return join_codes(iter(blocks), model.n_latents)
+
+
+def _check_tensor(embeddings: Any, dim: int) -> None:
+    import torch
+
+    if embeddings.is_complex() or embeddings.dtype == torch.bool:
+        raise ShapeError(f"expected embeddings of numbers, got dtype {embeddings.dtype}")
+    if embeddings.ndim != 2 or embeddings.shape[1] != dim:
+        raise ShapeError(
+            f"expected embeddings of shape (n, {dim}), got {tuple(embeddings.shape)}: "
+            f"this model was fitted on {dim} dimensions"
+        )
+
+
+def _tensor(rows: Any) -> Any:
+    """Return a block as a tensor; arrays are copied: torch wants them writable and native."""
+    import torch
+
+    if isinstance(rows, torch.Tensor):
+        return rows
+    keep = rows.dtype in (np.float16, np.float32, np.float64)
+    return torch.from_numpy(np.array(rows, dtype=rows.dtype if keep else np.float64))
 
 
 def _encode_block(part: Any, start: int, weight: Any, bias: Any, k: int) -> tuple[Any, Any, Any]:
     import torch
 
     wide = part.to(weight.device, torch.float64)
-    norms = torch.linalg.vector_norm(wide, dim=1)
-    bad = (~torch.isfinite(norms) | (norms == 0)).nonzero()
-    if len(bad):
-        row = int(bad[0])
-        what = "all zeros" if norms[row] == 0 else "NaN or Inf in it"
-        raise ShapeError(f"expected finite, non-zero embeddings, got row {start + row} with {what}")
-    unit = (wide / norms[:, None]).to(torch.float32)
+    peak = wide.abs().amax(dim=1, keepdim=True)  # squares of float64 can overflow, too
+    refuse_rows(~peak.isfinite().cpu().numpy()[:, 0], (peak == 0).cpu().numpy()[:, 0], start)
+    wide = wide / peak
+    unit = torch.nn.functional.normalize(wide, dim=1).to(torch.float32)
     pre = torch.addmm(bias, unit, weight.T)
     values, indices = torch.topk(pre, k, dim=1)
     # torch breaks ties as it likes: count the entries above the k-th value, and

@@ -1,0 +1,430 @@
+"""`CSRModel.encode` and `decode`: against the formula, on every kind of input."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from csrkit.errors import ConfigError, MissingExtra, ShapeError
+from csrkit.model import CSRModel, ModelConfig, Provenance, array_shapes
+from csrkit.vectors import SparseVectors
+
+MakeModel = Callable[..., CSRModel]
+DenseCodes = Callable[[CSRModel, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+PATHS = [None, "cpu"]  # numpy, torch
+
+
+def raises(error: type[Exception], message: str) -> Any:
+    """Expect exactly this message."""
+    return pytest.raises(error, match=f"^{re.escape(message)}$")
+
+
+def rows(n: int, dim: int = 12, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, dim)).astype(np.float32)
+
+
+def same_codes(a: SparseVectors, b: SparseVectors) -> None:
+    np.testing.assert_array_equal(a.indptr, b.indptr)
+    np.testing.assert_array_equal(a.indices, b.indices)
+    np.testing.assert_allclose(a.values, b.values, rtol=3e-5, atol=1e-6)
+
+
+# -- the formula ----------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    dim=st.integers(1, 9),
+    latents=st.integers(1, 70),  # below, at and between multiples of 16
+    n=st.integers(0, 5),
+    seed=st.integers(0, 10**6),
+    data=st.data(),
+)
+@pytest.mark.parametrize("device", PATHS)
+def test_codes_are_those_of_the_formula(
+    make_model: MakeModel,
+    dense_codes: DenseCodes,
+    device: str | None,
+    dim: int,
+    latents: int,
+    n: int,
+    seed: int,
+    data: st.DataObject,
+) -> None:
+    model = make_model(dim, latents, ladder=(1,), seed=seed)
+    k = data.draw(st.integers(1, latents))
+    x = rows(n, dim, seed) * data.draw(st.sampled_from([1e-6, 1.0, 1e6]))
+    expected, clear = dense_codes(model, x, k)
+    found = model.encode(x, k=k, device=device)
+    assert found.counts.max(initial=0) <= k
+    assert found.is_nonnegative
+    dense = found.to_dense()
+    np.testing.assert_array_equal((dense > 0)[clear], (expected > 0)[clear])
+    np.testing.assert_allclose(dense[clear], expected[clear], atol=2e-5)
+
+
+def test_most_rows_are_clear_of_ties(make_model: MakeModel, dense_codes: DenseCodes) -> None:
+    assert dense_codes(make_model(), rows(300), 5)[1].mean() > 0.95
+
+
+@pytest.mark.parametrize("n_latents", [16, 100, 513, 4099])
+@pytest.mark.parametrize("k", [1, 6, 32, 90])
+def test_wide_models_at_every_k(
+    make_model: MakeModel, dense_codes: DenseCodes, n_latents: int, k: int
+) -> None:
+    k = min(k, n_latents)
+    model, x = make_model(8, n_latents), rows(300, 8)  # more rows than a block
+    expected, clear = dense_codes(model, x, k)
+    found = model.encode(x, k=k).to_dense()
+    np.testing.assert_array_equal((found > 0)[clear], (expected > 0)[clear])
+    np.testing.assert_allclose(found[clear], expected[clear], atol=2e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), j=st.integers(1, 20), k=st.integers(1, 20))
+def test_a_short_code_is_a_prefix_of_a_long_one(
+    make_model: MakeModel, dense_codes: DenseCodes, seed: int, j: int, k: int
+) -> None:
+    model, x = make_model(seed=seed), rows(4, seed=seed)
+    assume(dense_codes(model, x, j)[1].all())
+    same_codes(model.encode(x, k=max(j, k)).top(j).normalized(), model.encode(x, k=j))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), device=st.sampled_from(PATHS))
+def test_a_row_alone_gets_the_code_it_gets_in_a_batch(
+    make_model: MakeModel, dense_codes: DenseCodes, seed: int, device: str | None
+) -> None:
+    model, x = make_model(seed=seed), rows(6, seed=seed)
+    x[2] *= np.float32(1e30)  # sends its whole block the long way
+    assume(dense_codes(model, x, 5)[1].all())
+    batch = model.encode(x, device=device)
+    for row in range(len(x)):
+        same_codes(model.encode(x[row : row + 1], device=device), batch[row])
+
+
+@pytest.mark.parametrize("device", PATHS)
+def test_ties_go_to_the_lower_latent(make_model: MakeModel, device: str | None) -> None:
+    model = make_model(n_latents=64)
+    one_row = {name: np.zeros(shape) for name, shape in array_shapes(model.config).items()}
+    one_row["encoder"] += 1.0  # all latents alike
+    one_row["latent_bias"][[9, 40]] = 0.5
+    tied = CSRModel(config=model.config, **one_row)
+    codes = tied.encode(np.ones((2, 12)), k=4, device=device)
+    np.testing.assert_array_equal(codes.indices, [0, 1, 9, 40] * 2)
+    assert tied.encode(np.ones((1, 12)), k=1, device=device).indices.tolist() == [9]
+
+
+@pytest.mark.parametrize("device", PATHS)
+def test_a_row_in_which_nothing_fires_gets_an_empty_code(
+    make_model: MakeModel, device: str | None
+) -> None:
+    model = make_model()
+    arrays = {name: getattr(model, name) for name in array_shapes(model.config)}
+    silent = CSRModel(config=model.config, **{**arrays, "latent_bias": np.full(50, -1e3)})
+    codes = silent.encode(rows(3), device=device)
+    assert codes == SparseVectors.from_dense(np.zeros((3, 50)))
+    np.testing.assert_array_equal(silent.decode(codes), np.tile(silent.pre_bias, (3, 1)))
+
+
+def test_decode_is_the_formula(make_model: MakeModel) -> None:
+    model = make_model(ladder=(2, 3))  # scales for up to 12 latents
+    dense = np.zeros((15, 50))
+    for row in range(15):  # 0 to 14 latents, longer than there are scales
+        dense[row, np.random.default_rng(row).permutation(50)[:row]] = np.arange(1, row + 1) - 2.5
+    expected = []
+    for code in dense:
+        unit = code / max(np.linalg.norm(code), 1e-300)
+        scale = float(model.scales[min(np.count_nonzero(code), 12)])
+        expected.append(model.pre_bias + scale * unit @ model.decoder.astype(np.float64))
+    found = model.decode(SparseVectors.from_dense(dense))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        model.decode(SparseVectors.from_dense(dense * 7)), expected, atol=1e-5
+    )
+
+
+def test_decode_refuses_codes_of_another_model(make_model: MakeModel) -> None:
+    with raises(ShapeError, "expected codes of width 50, got 49: they come from another model"):
+        make_model().decode(make_model(n_latents=49).encode(rows(1)))
+
+
+# -- inputs -----------------------------------------------------------------------
+
+GRID = np.random.default_rng(3).integers(-60, 60, (40, 12))  # exact in every type below
+
+
+def memmap(folder: Path, mode: Any) -> np.ndarray:
+    path = folder / "rows.npy"
+    np.save(path, GRID.astype(np.float32))
+    return np.load(path, mmap_mode=mode)
+
+
+def read_only() -> np.ndarray:
+    x = GRID.astype(np.float32)
+    x.flags.writeable = False
+    return x
+
+
+INPUTS: dict[str, Callable[[Path], Any]] = {
+    **{d: lambda _, d=d: GRID.astype(d) for d in ["f2", "f8", ">f4", "i1", "i8", "longdouble"]},
+    "list": lambda _: GRID.tolist(),
+    "fortran": lambda _: np.asfortranarray(GRID.astype(np.float32)),
+    "strided": lambda _: np.repeat(GRID.astype(np.float32), 2, axis=1)[:, ::2],
+    "reversed": lambda _: GRID[::-1, ::-1].astype(np.float32)[::-1, ::-1],
+    "read-only": lambda _: read_only(),
+    "memmap": lambda folder: memmap(folder, "r"),
+    "tensor": lambda _: torch.from_numpy(GRID).float(),
+    "int tensor": lambda _: torch.from_numpy(GRID),
+    "half tensor": lambda _: torch.from_numpy(GRID).half(),
+    "bfloat tensor": lambda _: torch.from_numpy(GRID).bfloat16(),  # 8 bits hold 60
+    "parameter": lambda _: torch.nn.Parameter(torch.from_numpy(GRID).double()),
+    "transposed tensor": lambda _: torch.from_numpy(GRID.T.copy()).double().T,
+}
+
+
+@pytest.mark.parametrize("device", PATHS)
+@pytest.mark.parametrize("name", INPUTS)
+def test_every_kind_of_input_gives_the_same_codes(
+    make_model: MakeModel, name: str, device: str | None, tmp_path: Path
+) -> None:
+    model = make_model()
+    x = INPUTS[name](tmp_path)
+    same_codes(model.encode(x, device=device), model.encode(GRID.astype(np.float32)))
+
+
+@pytest.mark.parametrize("device", PATHS)
+@pytest.mark.parametrize(
+    ("dtype", "factor"),
+    [("f4", 1e30), ("f4", 1e-30), ("f4", 1e-38), ("f8", 1e200), ("f8", 1e-200), ("f8", 1e-306)],
+)
+def test_rows_of_any_length_get_the_code_of_their_direction(
+    make_model: MakeModel, device: str | None, dtype: str, factor: float
+) -> None:
+    model = make_model()
+    x = GRID.astype(np.float64) / 64
+    same_codes(
+        model.encode((x * factor).astype(dtype), device=device),
+        model.encode(x),
+    )
+
+
+@pytest.mark.parametrize("device", PATHS)
+def test_an_empty_batch_gives_an_empty_batch(make_model: MakeModel, device: str | None) -> None:
+    model = make_model()
+    codes = model.encode(np.zeros((0, 12)), device=device)
+    assert (len(codes), codes.dim, codes.nnz) == (0, 50, 0)
+    assert codes == model.encode(torch.zeros(0, 12))
+    assert model.decode(codes).shape == (0, 12)
+
+
+@pytest.mark.parametrize("device", PATHS)
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [(np.nan, "NaN or Inf in it"), (np.inf, "NaN or Inf in it"), (-np.inf, "NaN or Inf in it")],
+)
+@pytest.mark.parametrize("row", [0, 299])
+def test_the_first_bad_row_is_named(
+    make_model: MakeModel, device: str | None, value: float, what: str, row: int
+) -> None:
+    x = rows(301)
+    x[row, 3] = value
+    x[300] = 0
+    with raises(ShapeError, f"expected finite, non-zero embeddings, got row {row} with {what}"):
+        make_model().encode(x, device=device)
+
+
+@pytest.mark.parametrize("device", PATHS)
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4"])
+def test_a_zero_row_is_named(make_model: MakeModel, device: str | None, dtype: str) -> None:
+    x = GRID.astype(dtype)
+    x[7] = 0
+    with raises(ShapeError, "expected finite, non-zero embeddings, got row 7 with all zeros"):
+        make_model().encode(x, device=device)
+
+
+FITTED = "this model was fitted on 12 dimensions"
+BAD_INPUTS: list[tuple[Any, str]] = [
+    (np.ones((3, 11)), f"expected embeddings of shape (n, 12), got (3, 11): {FITTED}"),
+    (torch.ones(3, 11), f"expected embeddings of shape (n, 12), got (3, 11): {FITTED}"),
+    (
+        np.ones(12),
+        f"expected embeddings of shape (n, 12), got (12,): {FITTED}; for one vector pass x[None]",
+    ),
+    (torch.ones(2, 3, 12), f"expected embeddings of shape (n, 12), got (2, 3, 12): {FITTED}"),
+    ([], f"expected embeddings of shape (n, 12), got (0,): {FITTED}"),
+    (np.ones((2, 12), dtype=complex), "expected embeddings of numbers, got dtype complex128"),
+    (torch.ones(2, 12) * 1j, "expected embeddings of numbers, got dtype torch.complex64"),
+    (np.ones((2, 12), dtype=bool), "expected embeddings of numbers, got dtype bool"),
+    (torch.ones(2, 12) > 0, "expected embeddings of numbers, got dtype torch.bool"),
+    ([["a"] * 12], "expected embeddings of numbers, got dtype <U1"),
+    (np.full((1, 12), None), "expected embeddings of numbers, got dtype object"),
+]
+
+
+@pytest.mark.parametrize(("x", "message"), BAD_INPUTS)
+def test_what_is_not_rows_of_numbers_is_refused(
+    make_model: MakeModel, x: Any, message: str
+) -> None:
+    with raises(ShapeError, message):
+        make_model().encode(x)
+
+
+def test_ragged_rows_are_refused(make_model: MakeModel) -> None:
+    with pytest.raises(ShapeError, match=r"^expected embeddings of shape \(n, 12\), got ragged"):
+        make_model().encode([[1.0] * 12, [1.0] * 11])
+
+
+@pytest.mark.parametrize("k", [0, -1, 51, 2.0, "2", True, np.array([2])])
+def test_k_is_a_whole_number_of_latents(make_model: MakeModel, k: Any) -> None:
+    with raises(ConfigError, f"expected k from 1 to n_latents=50, got encode(k={k!r})"):
+        make_model().encode(rows(1), k=k)
+
+
+def test_k_may_be_numpys_and_is_the_longest_rung_by_default(make_model: MakeModel) -> None:
+    model = make_model()
+    assert model.encode(rows(9)) == model.encode(rows(9), k=np.int64(5))
+
+
+def test_weights_whose_codes_would_overflow_are_refused_when_they_do(
+    make_model: MakeModel,
+) -> None:
+    model = make_model()
+    arrays = {name: getattr(model, name) for name in array_shapes(model.config)}
+    huge = CSRModel(config=model.config, **{**arrays, "encoder": np.full((50, 12), 3e38)})
+    with (
+        np.errstate(all="ignore"),
+        raises(
+            ShapeError, "expected finite codes, got NaN or Inf: the model's weights are too large"
+        ),
+    ):
+        huge.encode(np.ones((1, 12)))
+
+
+def test_without_torch_a_device_asks_for_it(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    message = (
+        "encode(device='cuda') needs torch, which is not installed: pip install \"csrkit[train]\""
+    )
+    with raises(MissingExtra, message):
+        make_model().encode(rows(1), device="cuda")
+    assert len(make_model().encode(rows(1))) == 1
+
+
+# -- a model never changes -----------------------------------------------------------
+
+
+def test_encoding_changes_nothing(make_model: MakeModel) -> None:
+    model, x = make_model(), rows(20)
+    before = {n: getattr(model, n).copy() for n in array_shapes(model.config)}, x.copy()
+    fingerprint = model.fingerprint
+    first = model.encode(x)
+    model.encode(x * 2, k=50, device="cpu")
+    model.decode(first)
+    assert model.encode(x) == first
+    for name, array in before[0].items():
+        np.testing.assert_array_equal(getattr(model, name), array)
+    np.testing.assert_array_equal(x, before[1])
+    assert make_model().fingerprint == model.fingerprint == fingerprint
+
+
+def test_weights_are_copied_and_read_only(make_model: MakeModel) -> None:
+    model = make_model()
+    arrays = {n: getattr(model, n).copy() for n in array_shapes(model.config)}
+    twin = CSRModel(config=model.config, **arrays)
+    for name, array in arrays.items():
+        array[:] = 0
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(twin, name)[0] = 0
+    assert twin.fingerprint == model.fingerprint
+    with pytest.raises(AttributeError, match="encoder"):
+        twin.encoder = arrays["encoder"]  # type: ignore[misc]
+
+
+def test_models_travel_to_other_processes(make_model: MakeModel) -> None:
+    model = make_model()
+    model.encode(rows(1))  # fills caches, which do not travel
+    for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert twin.fingerprint == model.fingerprint
+        assert twin.encode(rows(9)) == model.encode(rows(9))
+        assert not twin.encoder.flags.writeable
+
+
+def test_any_change_of_weights_or_config_changes_the_fingerprint(make_model: MakeModel) -> None:
+    model = make_model()
+    arrays = {n: getattr(model, n) for n in array_shapes(model.config)}
+    found = {model.fingerprint}
+    for name, array in arrays.items():
+        changed = array.copy()
+        changed.flat[-1] = np.nextafter(changed.flat[-1], np.float32(9))
+        found.add(CSRModel(config=model.config, **{**arrays, name: changed}).fingerprint)
+    other = model.config.model_copy(update={"ladder": (3, 5)})
+    found.add(CSRModel(config=other, **arrays).fingerprint)
+    assert len(found) == len(arrays) + 2
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in found)
+    assert f"fingerprint='{model.fingerprint[:12]}'" in repr(model)
+
+
+@pytest.mark.parametrize("name", ["encoder", "latent_bias", "pre_bias", "decoder", "scales"])
+def test_wrong_arrays_are_refused(make_model: MakeModel, name: str) -> None:
+    model = make_model()
+    arrays = {n: getattr(model, n) for n in array_shapes(model.config)}
+    shape = arrays[name].shape
+    with raises(ShapeError, f"expected {name} of shape {shape}, got (1, 1, 1)"):
+        CSRModel(config=model.config, **{**arrays, name: np.ones((1, 1, 1))})
+    for value in (np.nan, np.inf, 1e39):  # the last is Inf as float32
+        with raises(ShapeError, f"expected finite {name}, got NaN or Inf in it"):
+            CSRModel(config=model.config, **{**arrays, name: np.full(shape, value)})
+
+
+@pytest.mark.parametrize("ladder", [(), (0, 2), (4, 4), (5, 2), (2, 51)])
+def test_a_ladder_rises_within_the_latents(ladder: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=re.escape(f"expected rungs rising from 1 to 50, got {ladder!r}")
+    ):
+        ModelConfig(
+            dim=2,
+            n_latents=50,
+            ladder=ladder,
+            provenance=Provenance(csrkit="0", rows=1, steps=1),
+        )
+
+
+# -- a serving process needs no torch -------------------------------------------------
+
+SERVE = """
+import sys, numpy as np, csrkit.model
+model = csrkit.model.load({folder!r})
+model.decode(model.encode(np.ones((2, 12), dtype=np.float32)))
+{extra}
+heavy = {{"torch", "sklearn", "qdrant_client", "transformers"}} & sys.modules.keys()
+sys.exit(f"loaded {{sorted(heavy)}}" if heavy else 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "error"), [("", ""), ("model.encode(np.ones((1, 12)), device='cpu')", "'torch'")]
+)
+def test_serving_loads_no_torch(
+    make_model: MakeModel, tmp_path: Path, extra: str, error: str
+) -> None:
+    make_model().save(tmp_path)
+    script = SERVE.format(folder=str(tmp_path), extra=extra)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode == 0) == (not error), done.stderr
+    assert error in done.stderr
