@@ -51,7 +51,7 @@ def _dots(indices: Tensor, rows: Tensor, table: Tensor) -> Tensor:
     """Return ``rows[b] . table[indices[b, j]]``, (batch, k)."""
     batch, k = indices.shape
     # the gradient of an embedding bag to its weights is this product exactly
-    flat = indices.reshape(-1)
+    flat = indices.reshape(-1).contiguous()  # one column of many is a strided view
     offsets = torch.arange(batch, device=indices.device) * k
     bag_of = torch.repeat_interleave(torch.arange(batch, device=indices.device), k)
     grad: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
