@@ -97,15 +97,14 @@ class Collection:
                 "choose another name= for the codes"
             )
         index = stored.index or models.SparseIndexParams()
+        kind = asked.datatype and asked.datatype.value
         settings = {
-            "datatype": (asked.datatype, index.datatype or models.Datatype.FLOAT32),
+            "datatype": (kind, (index.datatype or models.Datatype.FLOAT32).value),
             "on_disk": (asked.on_disk, bool(index.on_disk)),
         }
         for setting, (want, have) in settings.items():
             if want is not None and want != have:
-                raise StoreError(
-                    f"{where} has {setting}={have!s}, got {want!s}: leave it out to keep it"
-                )
+                raise StoreError(f"{where} has {setting}={have}, got {want}: leave it out to keep")
 
     def _add_vector(
         self, index: models.SparseIndexParams, params: dict[str, models.SparseVectorParams]
@@ -212,6 +211,12 @@ def _wait_s(error: Exception) -> float | None:
 
 
 def _reason(error: Exception) -> str:
-    """Spell a failure; the client's own wrapper prints as nothing."""
+    """Spell a failure: the server's words, or those of what the client wraps silently."""
+    if isinstance(error, UnexpectedResponse):
+        try:
+            words = error.structured()["status"]["error"]
+        except (ValueError, LookupError, TypeError):
+            return f"{error}"
+        return f"{error.status_code} {error.reason_phrase}: {words}"
     source = error.source if isinstance(error, ResponseHandlingException) else error
     return f"{type(source).__name__}: {source}"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -74,12 +75,11 @@ class ContentLaws(Laws):
         found = {hit.id: hit.payload for hit in store.search(code)[0]}
         assert found == {"a": _PAYLOAD, 2: None, 3: None}
 
-    @pytest.mark.parametrize(
-        "payload", [{"x": float("nan")}, {"x": {1, 2}}, {1: 2}, {"x": 2**64}, "text", {"\ud800": 1}]
-    )
-    def test_payloads_that_are_no_json_are_refused(self, store: Store, payload: Any) -> None:
-        with pytest.raises(StoreError, match="payload of id 'bad'"):
-            store.upsert(["good", "bad"], random_codes(0, 2), [{"x": 1}, payload])
+    def test_payloads_that_are_no_json_are_refused(self, store: Store) -> None:
+        for bad in ({"x": math.nan}, {"x": {1}}, {1: 2}, {"x": 2**64}, "text", {"\ud800": 1}):
+            payloads: Any = [{"x": 1}, bad]
+            with pytest.raises(StoreError, match="payload of id 'bad'"):
+                store.upsert(["good", "bad"], random_codes(0, 2), payloads)
         assert store.count() == 0
 
     def test_payloads_nested_beyond_reason_are_refused(self, store: Store) -> None:

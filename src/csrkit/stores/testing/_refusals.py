@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -43,21 +44,24 @@ class RefusalLaws(Laws):
         found = store.search(random_codes(26, 1, k=64))[0]
         assert {(type(hit.id), hit.id) for hit in found} == {(int, 3), (int, 4), (str, _UUID)}
 
-    @pytest.mark.parametrize("bad", _BAD_IDS, ids=repr)
-    def test_what_is_no_id_is_refused_before_anything_is_done(self, store: Store, bad: Any) -> None:
+    def test_what_is_no_id_is_refused_before_anything_is_done(self, store: Store) -> None:
         store.upsert([7], random_codes(0, 1))
-        with pytest.raises(StoreError, match="ids to be integers from 0 to 2"):
-            store.upsert([1, bad], random_codes(0, 2))
-        with pytest.raises(StoreError, match="at position 1"):
-            store.fetch([7, bad])
-        with pytest.raises(StoreError, match="at position 1"):
-            store.delete([7, bad])
+        for bad in _BAD_IDS:
+            got: Any = bad
+            message = re.escape(f"from 0 to 2**64 - 1, strings or UUIDs, got {bad!r}")
+            with pytest.raises(StoreError, match=f"{message}.* at position 1"):
+                store.upsert([1, got], random_codes(0, 2))
+            with pytest.raises(StoreError, match=message):
+                store.fetch([7, got])
+            with pytest.raises(StoreError, match=message):
+                store.delete([7, got])
         assert store.count() == 1
 
-    @pytest.mark.parametrize("ids", ["ab", b"ab", 12])
-    def test_a_single_id_is_no_list(self, store: Store, ids: Any) -> None:
-        with pytest.raises(StoreError, match="expected a list of ids"):
-            store.upsert(ids, random_codes(0, 2))
+    def test_a_single_id_is_no_list(self, store: Store) -> None:
+        for single in ("ab", b"ab", 12):
+            ids: Any = single
+            with pytest.raises(StoreError, match=f"expected a list of ids, got {single!r}"):
+                store.upsert(ids, random_codes(0, 2))
         assert store.count() == 0
 
     def test_an_id_twice_in_one_call_is_refused(self, store: Store) -> None:

@@ -78,11 +78,12 @@ class SearchLaws(Laws):
         assert store.search(random_codes(0, 2)) == [[], []]
         assert store.count() == 0
 
-    @pytest.mark.parametrize("limit", [0, -1, True, 1.5, None])
-    def test_a_limit_below_one_is_refused(self, store: Store, limit: Any) -> None:
+    def test_a_limit_below_one_is_refused(self, store: Store) -> None:
         store.upsert([1], random_codes(0, 1))
-        with pytest.raises(ConfigError, match="limit of at least 1"):
-            store.search(random_codes(0, 1), limit=limit)
+        for bad in (0, -1, True, 1.5, None):
+            limit: Any = bad
+            with pytest.raises(ConfigError, match=f"at least 1 hit, got limit={bad}"):
+                store.search(random_codes(0, 1), limit=limit)
 
     def test_a_filter_is_applied_before_the_limit(self, store: Store) -> None:
         store, exact = self.filled(store, random_codes(11, 150))

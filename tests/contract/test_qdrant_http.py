@@ -1,0 +1,312 @@
+"""The real client over HTTP to the real engine; see rest_shim for what stands between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import UnexpectedResponse
+
+from csrkit.errors import ShapeError, StoreError
+from csrkit.stores.qdrant import QdrantStore, Retry, open_url
+from csrkit.stores.testing import PersistentStoreContract, random_codes
+
+from .rest_shim import RestShim, running
+
+QUICK = Retry(attempts=4, base_s=0.001)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestShim]:
+    with running(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def shim(server: RestShim, tmp_path: Path) -> RestShim:
+    server.reset(tmp_path)
+    return server
+
+
+@pytest.fixture(scope="module")
+def shared_client(server: RestShim) -> Iterator[QdrantClient]:
+    client = QdrantClient(url=server.url, check_compatibility=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def client(shim: RestShim, shared_client: QdrantClient) -> QdrantClient:
+    return shared_client
+
+
+@pytest.fixture
+def store(client: QdrantClient) -> QdrantStore:
+    return QdrantStore(client, "docs", retry=QUICK, batch_size=4)
+
+
+class TestQdrantOverHttp(PersistentStoreContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, client: QdrantClient) -> None:
+        self.client = client
+
+    def make_store(self, tmp_path: Path) -> QdrantStore:
+        return QdrantStore(self.client, "docs", retry=QUICK)
+
+    def equals(self, key: str, value: int) -> Any:
+        match = models.MatchValue(value=value)
+        return models.Filter(must=[models.FieldCondition(key=key, match=match)])
+
+    def reopen(self, store: Any, tmp_path: Path) -> QdrantStore:
+        return QdrantStore(self.client, "docs", retry=QUICK)
+
+
+class TestFaults:
+    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, None])
+    @pytest.mark.parametrize("applied", [False, True])
+    def test_what_may_pass_is_tried_again(
+        self, shim: RestShim, store: QdrantStore, status: int | None, applied: bool
+    ) -> None:
+        codes = random_codes(0, 6)
+        shim.fail(status, 2, applied=applied)
+        store.upsert(range(6), codes, [{"row": row} for row in range(6)])
+        assert store.fetch(range(6)) == codes
+        assert sum(line.startswith("PUT /collections/docs/points") for line in shim.seen) == 4
+        shim.fail(status, 1, applied=applied)
+        assert store.search(codes[3], limit=1)[0][0].id == 3
+        shim.fail(status, 1, applied=applied)
+        store.delete([3])
+        shim.fail(status, 1, applied=applied)
+        assert store.count() == 5
+
+    @pytest.mark.parametrize("applied", [False, True])
+    def test_an_upsert_without_payloads_is_harmless_to_repeat(
+        self, shim: RestShim, store: QdrantStore, applied: bool
+    ) -> None:
+        codes = random_codes(1, 4)
+        store.upsert(["a", "b"], codes[:2], [{"kept": 1}, None])
+        shim.fail(500, 2, applied=applied, only="/points/batch")
+        store.upsert(["a", "c"], codes[2:])
+        assert store.fetch(["a", "b", "c"]) == codes[[2, 1, 3]]
+        assert {hit.id: hit.payload for hit in store.search(random_codes(1, 1, k=64))[0]} == {
+            "a": {"kept": 1},
+            "b": None,
+            "c": None,
+        }
+
+    def test_retry_after_is_waited_for(self, shim: RestShim, store: QdrantStore) -> None:
+        shim.fail(429, Retry_After="1")
+        started = time.monotonic()
+        store.upsert([1], random_codes(0, 1), [None])
+        assert 1 <= time.monotonic() - started < 3
+        assert store.count() == 1
+
+    def test_retry_after_with_a_date_counts_as_passing(
+        self, shim: RestShim, store: QdrantStore
+    ) -> None:
+        shim.fail(429, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT")
+        store.upsert([1], random_codes(0, 1), [None])
+        assert store.count() == 1
+
+    def test_a_server_that_asks_for_minutes_is_not_waited_for(
+        self, shim: RestShim, store: QdrantStore
+    ) -> None:
+        shim.fail(429, Retry_After="600")
+        with pytest.raises(StoreError, match=r"upsert \[1\]"):
+            store.upsert([1], random_codes(0, 1), [None])
+
+    def test_failing_for_good_names_the_ids(self, shim: RestShim, store: QdrantStore) -> None:
+        ids = ["a", "b", "c", "d", "e", "f"]
+        shim.fail(500, QUICK.attempts)
+        with pytest.raises(StoreError) as caught:
+            store.upsert(ids, random_codes(0, 6), [None] * 6)
+        assert "upsert ['a', 'b', 'c', 'd'], after 0 of 6 were stored" in str(caught.value)
+        assert "500" in str(caught.value)
+        assert isinstance(caught.value.__cause__, UnexpectedResponse)
+        assert store.count() == 0
+
+    def test_a_later_batch_that_fails_tells_how_many_are_stored(
+        self, client: QdrantClient, shim: RestShim
+    ) -> None:
+        store = QdrantStore(client, "docs", retry=QUICK, batch_size=4)
+        shim.refused = b'"poison"'
+        with pytest.raises(StoreError) as caught:
+            store.upsert(range(9), random_codes(0, 9), [None] * 8 + [{"poison": 1}])
+        assert "upsert [8], after 8 of 9 were stored" in str(caught.value)
+        assert "the server's own words" in str(caught.value)
+        assert store.count() == 8
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422])
+    def test_what_cannot_pass_is_not_tried_again(
+        self, shim: RestShim, store: QdrantStore, status: int
+    ) -> None:
+        shim.fail(status)
+        shim.seen.clear()
+        with pytest.raises(StoreError, match=f"{status}"):
+            store.upsert([1], random_codes(0, 1), [None])
+        assert sum("/points" in line for line in shim.seen) == 1
+
+    def test_nothing_is_sent_when_an_argument_is_refused(
+        self, shim: RestShim, store: QdrantStore
+    ) -> None:
+        shim.seen.clear()
+        with pytest.raises(StoreError):
+            store.upsert([1, -1], random_codes(0, 2))
+        with pytest.raises(StoreError):
+            store.fetch([-1])
+        with pytest.raises(StoreError, match="csrkit_id"):
+            store.upsert([1], random_codes(0, 1), [{"csrkit_id": "x"}])
+        assert shim.seen == []
+
+    def test_a_server_that_is_not_there(self, tmp_path: Path) -> None:
+        with running(tmp_path) as gone:
+            url = gone.url
+        client = QdrantClient(url=url, check_compatibility=False)
+        with pytest.raises(StoreError, match="cannot look it up: ConnectError"):
+            QdrantStore(client, "docs", retry=QUICK)
+
+
+class TestSharedCollection:
+    @pytest.fixture
+    def shared(self, client: QdrantClient) -> QdrantStore:
+        dense = models.VectorParams(size=2, distance=models.Distance.DOT)
+        client.create_collection("shared", vectors_config={"dense": dense})
+        client.upsert(
+            "shared",
+            [
+                models.PointStruct(id=i, vector={"dense": [i, 1]}, payload={"text": f"t{i}"})
+                for i in range(3)
+            ],
+        )
+        return QdrantStore(client, "shared", retry=QUICK, datatype="float16", on_disk=True)
+
+    def dense(self, client: QdrantClient) -> dict[Any, Any]:
+        records = client.retrieve("shared", [0, 1, 2], with_vectors=["dense"])
+        return {record.id: record.vector["dense"] for record in records}  # type: ignore[call-overload,index]
+
+    def test_the_vector_is_added_to_a_collection_that_lacks_it(
+        self, client: QdrantClient, shared: QdrantStore
+    ) -> None:
+        index = client.get_collection("shared").config.params.sparse_vectors["csr"].index  # type: ignore[index]
+        assert index is not None
+        assert (index.datatype, index.on_disk) == (models.Datatype.FLOAT16, True)
+        assert shared.count() == 0
+
+    def test_an_upsert_keeps_other_vectors(self, client: QdrantClient, shared: QdrantStore) -> None:
+        before = self.dense(client)
+        codes = random_codes(0, 4)
+        shared.upsert([0, 1, 9], codes[:3])
+        assert shared.count() == 3
+        assert shared.search(codes[1], limit=1)[0][0].payload == {"text": "t1"}
+        shared.upsert([1], codes[3], [{"text": "new"}])
+        assert shared.search(codes[3], limit=1)[0][0].payload == {"text": "new"}
+        assert self.dense(client) == before
+        assert shared.fetch([1]) == codes[3]
+
+    def test_a_point_without_a_code_is_named(self, shared: QdrantStore) -> None:
+        shared.upsert([0], random_codes(0, 1))
+        with pytest.raises(StoreError, match=r"for \[2\]"):
+            shared.fetch([0, 2])
+
+    def test_delete_removes_the_code_and_leaves_the_point(
+        self, client: QdrantClient, shared: QdrantStore
+    ) -> None:
+        before = self.dense(client)
+        shared.upsert([0, 1], random_codes(0, 2))
+        shared.delete([1, 2, 77])
+        assert shared.count() == 1
+        assert self.dense(client) == before
+
+    def test_a_vector_added_by_somebody_else_later_is_kept(
+        self, client: QdrantClient, store: QdrantStore
+    ) -> None:
+        codes = random_codes(0, 3)
+        store.upsert([1], codes[0], [{"a": 1}])
+        other = QdrantStore(client, "docs", name="other", retry=QUICK)
+        other.upsert([1], codes[1])
+        store.upsert([1], codes[2], [{"a": 2}])
+        assert other.fetch([1]) == codes[1]
+        assert other.search(codes[1], limit=1)[0][0].payload == {"a": 2}
+
+
+class TestSettings:
+    def test_a_missing_collection_is_made_as_asked(
+        self, client: QdrantClient, shim: RestShim
+    ) -> None:
+        QdrantStore(client, "docs", name="codes", on_disk=True, datatype="uint8")
+        params = client.get_collection("docs").config.params
+        assert params.sparse_vectors is not None
+        index = params.sparse_vectors["codes"].index
+        assert index is not None
+        assert (index.on_disk, index.datatype) == (True, models.Datatype.UINT8)
+        QdrantStore(client, "docs", name="codes")  # and opened as it is
+        with pytest.raises(StoreError, match="datatype=uint8, got float16"):
+            QdrantStore(client, "docs", name="codes", datatype="float16")
+        with pytest.raises(StoreError, match="on_disk=True, got False"):
+            QdrantStore(client, "docs", name="codes", on_disk=False)
+        assert not any(line.startswith("DELETE") for line in shim.seen)
+
+    def test_a_dense_vector_of_the_name_is_refused(self, client: QdrantClient) -> None:
+        dense = models.VectorParams(size=2, distance=models.Distance.DOT)
+        client.create_collection("docs", vectors_config={"csr": dense})
+        with pytest.raises(StoreError, match="dense vector 'csr'"):
+            QdrantStore(client, "docs")
+
+    def test_a_modifier_is_refused(self, client: QdrantClient) -> None:
+        idf = models.SparseVectorParams(modifier=models.Modifier.IDF)
+        client.create_collection("docs", sparse_vectors_config={"csr": idf})
+        with pytest.raises(StoreError, match="modifier 'idf'"):
+            QdrantStore(client, "docs")
+
+    def test_an_older_server_cannot_add_the_vector(
+        self, client: QdrantClient, shim: RestShim
+    ) -> None:
+        client.create_collection("docs", vectors_config={})
+        shim.fail(404, only="/vectors/")
+        with pytest.raises(StoreError, match=r"servers before 1\.18 cannot"):
+            QdrantStore(client, "docs")
+
+    def test_a_collection_made_in_between_is_taken(
+        self, client: QdrantClient, shim: RestShim
+    ) -> None:
+        shim.fail(409, applied=True, only="/collections/docs", verb="PUT")
+        assert QdrantStore(client, "docs").count() == 0
+        assert shim.faults == []
+
+    def test_two_writers_agree_on_the_width(self, client: QdrantClient) -> None:
+        one, two = (QdrantStore(client, "docs", retry=QUICK) for _ in range(2))
+        one.upsert([1], random_codes(0, 1, dim=64))
+        assert two.fetch([1]) == random_codes(0, 1, dim=64)
+        three = QdrantStore(client, "docs", retry=QUICK)
+        with pytest.raises(ShapeError, match="over 64 latents"):
+            three.upsert([2], random_codes(0, 1, dim=65))
+        with pytest.raises(ShapeError, match="over 64 latents"):
+            two.upsert([2], random_codes(0, 1, dim=65))
+
+
+class TestUrl:
+    def open(self, shim: RestShim) -> QdrantStore:
+        opened = open_url(f"qdrant://127.0.0.1:{shim.port}/docs")
+        while "GET /" not in shim.seen:  # the client asks for the version in a thread
+            time.sleep(0.01)
+        return opened
+
+    def test_a_url_opens_the_collection(
+        self, shim: RestShim, store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("QDRANT_API_KEY", raising=False)
+        store.upsert([1], random_codes(0, 1))
+        assert self.open(shim).count() == 1
+        assert shim.api_keys == {None}
+
+    @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+    def test_the_key_goes_to_the_loopback(
+        self, shim: RestShim, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("QDRANT_API_KEY", "s3cret")
+        self.open(shim)
+        assert shim.api_keys == {"s3cret"}

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import qdrant_edge
+
+from csrkit.errors import ConfigError, MissingExtra, StoreError
+from csrkit.stores import EdgeStore
+from csrkit.stores.edge import open_url
+from csrkit.stores.testing import random_codes
+from csrkit.vectors import SparseVectors
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EdgeStore]:
+    with EdgeStore(tmp_path / "index") as store:
+        yield store
+
+
+def bad_operation() -> Any:
+    """More indices than values, on which the engine panics."""
+    vector = qdrant_edge.SparseVector([1, 2, 3], [1.0])
+    return qdrant_edge.UpdateOperation.upsert_points([qdrant_edge.Point(9, {"csr": vector})])
+
+
+class TestFolder:
+    def test_the_marker_says_what_the_folder_holds(self, tmp_path: Path) -> None:
+        with EdgeStore(tmp_path / "a" / "b", name="codes", datatype="uint8") as store:
+            store.upsert([1], random_codes(0, 1))
+        assert json.loads((tmp_path / "a" / "b" / "csrkit.json").read_text()) == {
+            "csrkit": "EdgeStore",
+            "format": 1,
+            "name": "codes",
+            "datatype": "uint8",
+            "on_disk": False,
+            "dim": 64,
+        }
+
+    def test_the_engine_gets_the_settings(self, tmp_path: Path) -> None:
+        EdgeStore(tmp_path, name="codes", datatype="float16", on_disk=True).close()
+        config = json.loads((tmp_path / "engine" / "edge_config.json").read_text())
+        assert config["sparse_vectors"] == {"codes": {"memory": "cold", "datatype": "float16"}}
+
+    def test_settings_left_out_are_those_of_the_folder(self, tmp_path: Path) -> None:
+        EdgeStore(tmp_path, datatype="float16", on_disk=True).close()
+        EdgeStore(tmp_path).close()
+        EdgeStore(tmp_path, datatype="float16", on_disk=True).close()
+
+    @pytest.mark.parametrize(
+        ("other", "message"),
+        [
+            ({"name": "lsr"}, "name='csr', got 'lsr'"),
+            ({"datatype": "uint8"}, "datatype='float32', got 'uint8'"),
+            ({"on_disk": True}, "on_disk=False, got True"),
+        ],
+    )
+    def test_other_settings_are_refused(
+        self, tmp_path: Path, other: dict[str, Any], message: str
+    ) -> None:
+        EdgeStore(tmp_path).close()
+        with pytest.raises(StoreError, match=message):
+            EdgeStore(tmp_path, **other)
+
+    def test_somebody_elses_folder_is_refused_and_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.tex").write_text("precious")
+        with pytest.raises(
+            StoreError, match=r"not empty and no csrkit store: it has no csrkit\.json"
+        ):
+            EdgeStore(tmp_path)
+        assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_a_bare_shard_of_the_engine_is_refused(self, tmp_path: Path) -> None:
+        params = {"csr": qdrant_edge.EdgeSparseVectorParams()}
+        config = qdrant_edge.EdgeConfig(sparse_vectors=params)
+        qdrant_edge.EdgeShard.create(str(tmp_path), config).close()
+        with pytest.raises(StoreError, match="no csrkit store"):
+            EdgeStore(tmp_path)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["{", "{}", '{"csrkit": "EdgeStore", "format": 2, "name": "csr"}', '{"csrkit": "Other"}'],
+    )
+    def test_a_marker_that_cannot_be_read_is_refused(self, tmp_path: Path, text: str) -> None:
+        EdgeStore(tmp_path).close()
+        (tmp_path / "csrkit.json").write_text(text)
+        with pytest.raises(StoreError, match="no store that this csrkit reads"):
+            EdgeStore(tmp_path)
+
+    def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StoreError, match="file"):
+            EdgeStore(tmp_path / "file")
+
+    def test_a_folder_whose_engine_was_never_made_is_completed(self, tmp_path: Path) -> None:
+        with EdgeStore(tmp_path / "whole") as whole:
+            marker = (whole._folder / "csrkit.json").read_text()
+        (tmp_path / "killed").mkdir()
+        (tmp_path / "killed" / "csrkit.json").write_text(marker)
+        with EdgeStore(tmp_path / "killed") as store:
+            assert store.count() == 0
+
+    def test_a_folder_is_open_once(self, tmp_path: Path, store: EdgeStore) -> None:
+        with pytest.raises(StoreError, match="cannot open the store"):
+            EdgeStore(tmp_path / "index")
+
+    def test_a_closed_store_says_so(self, tmp_path: Path) -> None:
+        store = EdgeStore(tmp_path)
+        store.upsert([1], random_codes(0, 1))
+        store.close()
+        store.close()
+        with pytest.raises(StoreError, match="cannot count"):
+            store.count()
+        with pytest.raises(StoreError, match="cannot search"):
+            store.search(random_codes(0, 1))
+
+    @pytest.mark.parametrize("settings", [{"name": ""}, {"datatype": "int4"}])
+    def test_settings_out_of_range_are_refused(
+        self, tmp_path: Path, settings: dict[str, Any]
+    ) -> None:
+        with pytest.raises(ConfigError, match="float32, float16 or uint8"):
+            EdgeStore(tmp_path, **settings)
+
+
+class TestEngine:
+    def test_a_panic_becomes_a_store_error(self, store: EdgeStore) -> None:
+        store.upsert([1], random_codes(0, 1))
+        with pytest.raises(StoreError, match="panicked and could not do harm") as caught:
+            store._update(bad_operation(), "do harm")
+        assert type(caught.value.__cause__).__name__ == "PanicException"
+        assert store.fetch([1]) == random_codes(0, 1)
+
+    def test_after_a_panic_nothing_is_written(self, store: EdgeStore) -> None:
+        # the engine's own next write would panic too, and lose its points
+        with pytest.raises(StoreError):
+            store._update(bad_operation(), "do harm")
+        with pytest.raises(StoreError, match="the engine panicked before"):
+            store.upsert([2], random_codes(0, 1), [None])
+        with pytest.raises(StoreError, match="the engine panicked before"):
+            store.delete([2])
+
+    @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
+    def test_an_interrupt_is_no_panic(self, store: EdgeStore, signal: type[BaseException]) -> None:
+        with pytest.raises(signal), store._reported("wait"):
+            raise signal
+
+    def test_the_vendors_words_are_kept(self, store: EdgeStore) -> None:
+        store.upsert([1], random_codes(0, 1))
+        with pytest.raises(StoreError, match="is not an instance of 'Filter'") as caught:
+            store.search(random_codes(0, 1), filter={"must": []})  # type: ignore[arg-type]
+        assert isinstance(caught.value.__cause__, TypeError)
+
+    def test_a_batch_that_fails_is_named(
+        self, store: EdgeStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("csrkit.stores.edge._BATCH", 2)
+        store.upsert([10, 11], random_codes(0, 2), [None] * 2)
+        store._failed = "the disk is full"
+        with pytest.raises(
+            StoreError, match=r"upsert \[1, 2\], after 0 of 3 were stored: the disk"
+        ):
+            store.upsert([1, 2, 3], random_codes(0, 3), [None] * 3)
+
+    def test_values_beyond_float16_are_refused(self, tmp_path: Path) -> None:
+        codes = SparseVectors.from_dense([[0, 1, 0], [0, 65504, 0], [2, -65520, 0]])
+        with EdgeStore(tmp_path / "half", datatype="float16") as store:
+            store.upsert(["x", "y"], codes[:2])
+            with pytest.raises(StoreError, match=r"up to 65504 .* got -65520\.0 for id 'z'"):
+                store.upsert(["x", "y", "z"], codes)
+            assert store.count() == 2
+        with EdgeStore(tmp_path / "full") as store:
+            store.upsert(["x", "y", "z"], codes)
+
+    def test_a_string_id_is_a_stable_uuid_to_the_engine(self, store: EdgeStore) -> None:
+        # golden: another UUID would orphan what was stored before
+        store.upsert(["doc/1"], random_codes(0, 1), [{"x": 1}])
+        records, _ = store.shard.scroll(qdrant_edge.ScrollRequest(limit=9, with_payload=True))
+        assert [(str(record.id), record.payload) for record in records] == [
+            ("4ba83004-b942-511d-bb1f-d4d24000ffff", {"x": 1, "csrkit_id": "doc/1"})
+        ]
+
+    def test_the_reserved_key_is_refused(self, store: EdgeStore) -> None:
+        with pytest.raises(StoreError, match="payload of id 7 uses the key 'csrkit_id'"):
+            store.upsert([7], random_codes(0, 1), [{"csrkit_id": "x"}])
+
+    def test_optimize_says_whether_there_was_something_to_do(self, store: EdgeStore) -> None:
+        store.upsert([1], random_codes(0, 1))
+        assert store.optimize() is False  # below the engine's threshold of 10 MB
+
+    def test_the_deepest_payload_allowed_survives_the_engine(self, tmp_path: Path) -> None:
+        deep: dict[str, Any] = {}
+        for _ in range(62):
+            deep = {"a": deep}
+        code = random_codes(0, 1)
+        with EdgeStore(tmp_path) as store:
+            store.upsert([1], code, [{"a": deep}])
+            with pytest.raises(StoreError, match="deeper than 64"):
+                store.upsert([2], code, [{"a": {"a": deep}}])
+        with EdgeStore(tmp_path) as store:
+            assert store.search(code)[0][0].payload == {"a": deep}
+
+
+_KILLED = """
+import os, signal, sys
+from csrkit.stores import EdgeStore
+from csrkit.stores.testing import random_codes
+store = EdgeStore(sys.argv[1])
+store.upsert(range(1500), random_codes(0, 1500), [{"row": row} for row in range(1500)])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_upsert_survives_the_death_of_the_process(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", _KILLED, tmp_path / "index"], env=env, check=False)
+    assert done.returncode == -signal.SIGKILL
+    with EdgeStore(tmp_path / "index") as store:
+        assert store.count() == 1500
+        assert store.fetch(range(1500)) == random_codes(0, 1500)
+        found = store.search(random_codes(0, 1500)[1499], limit=100)[0]
+        assert [hit.payload for hit in found] == [{"row": hit.id} for hit in found]
+
+
+def test_without_the_engine_the_error_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "qdrant_edge", None)
+    with pytest.raises(MissingExtra, match=r'qdrant-edge-py.*pip install "csrkit\[edge\]"'):
+        EdgeStore(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_url_names_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    open_url("edge://in here/index").close()
+    open_url(f"edge://{tmp_path}/absolute").close()
+    assert (tmp_path / "in here" / "index" / "csrkit.json").exists()
+    assert (tmp_path / "absolute" / "csrkit.json").exists()
+    for url in ("edge://", "edge:index"):
+        with pytest.raises(ConfigError, match="expected 'edge://' and a folder"):
+            open_url(url)

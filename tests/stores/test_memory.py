@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csrkit.errors import ConfigError, FormatError, StoreError
+from csrkit.stores import MemoryStore
+from csrkit.stores.memory import open_url
+from csrkit.stores.testing import random_codes
+from csrkit.vectors import SparseVectors
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_scores_are_dense_inner_products(signed: bool) -> None:
+    codes, queries = random_codes(0, 60, signed=signed), random_codes(1, 9, k=11, signed=signed)
+    store = MemoryStore()
+    for start in range(0, 60, 7):  # grown in parts
+        store.upsert(range(start, min(start + 7, 60)), codes[start : start + 7])
+    dense = queries.to_dense().astype(np.float64) @ codes.to_dense().astype(np.float64).T
+    for scores, hits in zip(dense, store.search(queries, limit=100), strict=True):
+        order = sorted(np.flatnonzero(scores), key=lambda row: (-scores[row], row))
+        assert [(hit.id, hit.score) for hit in hits] == [(row, scores[row]) for row in order]
+
+
+def test_equal_scores_come_in_the_order_of_first_upsert() -> None:
+    code = random_codes(0, 1)
+    store = MemoryStore()
+    store.upsert(["c", "a", "b"], code[[0, 0, 0]])
+    store.upsert(["a"], code)
+    store.delete(["c"])
+    store.upsert(["c"], code)
+    assert [hit.id for hit in store.search(code)[0]] == ["a", "b", "c"]
+
+
+def test_a_score_of_zero_is_no_hit() -> None:
+    store = MemoryStore()
+    store.upsert([1, 2], SparseVectors.from_dense([[0.5, 0.5], [0.5, 0.25]]))
+    assert [hit.id for hit in store.search(SparseVectors.from_dense([[1, -1]]))[0]] == [2]
+
+
+def test_a_hit_cannot_change_what_is_stored() -> None:
+    code = random_codes(0, 1)
+    store = MemoryStore()
+    store.upsert([1], code, [{"of": [1]}])
+    store.search(code)[0][0].payload["of"].append(2)  # type: ignore[index]
+    assert store.search(code)[0][0].payload == {"of": [1]}
+
+
+def test_a_filter_must_be_callable() -> None:
+    with pytest.raises(ConfigError, match=r"callable from a payload to bool, got \{'a': 1\}"):
+        MemoryStore().search(random_codes(0, 1), filter={"a": 1})  # type: ignore[arg-type]
+
+
+def test_what_is_saved_is_loaded_in_the_same_order(tmp_path: Path) -> None:
+    codes = random_codes(0, 4)[[0, 0, 0, 1]]
+    store = MemoryStore()
+    store.upsert(["b", 2**64 - 1, "a", 0], codes, [{"x": 0.1}, None, {"ü": [None]}, None])
+    store.save(tmp_path / "saved")
+    store.save(tmp_path / "saved")  # replaces
+    loaded = MemoryStore.load(tmp_path / "saved")
+    assert loaded.search(codes) == store.search(codes)
+    assert sorted(file.name for file in (tmp_path / "saved").iterdir()) == [
+        "codes.safetensors",
+        "store.json",
+    ]
+
+
+def test_an_empty_store_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="nothing was stored yet"):
+        MemoryStore().save(tmp_path / "saved")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "no MemoryStore at"),
+        ("[]", "not written by MemoryStore"),
+        ('{"csrkit": "EdgeStore"}', "not written by MemoryStore"),
+        ('{"csrkit": "MemoryStore", "format": 2, "rows": []}', "format 1, got 2"),
+        ('{"csrkit": "MemoryStore", "format": 1, "rows": [[1, null]]}', "1 ids and 2 codes"),
+        (
+            '{"csrkit": "MemoryStore", "format": 1, "rows": [[1, null], [1, null]]}',
+            "more than once",
+        ),
+        ('{"csrkit": "MemoryStore", "format": 1, "rows": [[1], [2]]}', "whole MemoryStore"),
+        ('{"csrkit": "MemoryStore", "format": 1, "rows": [[1, 5], [2, 5]]}', "whole MemoryStore"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    store = MemoryStore()
+    store.upsert([1, 2], random_codes(0, 2))
+    store.save(tmp_path)
+    (tmp_path / "store.json").write_text(text)
+    with pytest.raises(FormatError, match=message):
+        MemoryStore.load(tmp_path)
+
+
+def test_missing_codes_are_refused(tmp_path: Path) -> None:
+    rows = {"csrkit": "MemoryStore", "format": 1, "rows": []}
+    (tmp_path / "store.json").write_text(json.dumps(rows))
+    with pytest.raises(FormatError, match="no file of SparseVectors"):
+        MemoryStore.load(tmp_path)
+    with pytest.raises(FormatError, match="no MemoryStore at"):
+        MemoryStore.load(tmp_path / "nowhere")
+
+
+def test_a_url_has_no_address() -> None:
+    assert open_url("memory:").count() == 0
+    with pytest.raises(ConfigError, match="'memory://here'"):
+        open_url("memory://here")
