@@ -28,6 +28,13 @@ WELL_UNDER = 0.7  # of the cap: a gap, so that a bias does not jitter around it
 class LoadBalance:
     """Running loads of every latent at every rung, and the bias that caps them.
 
+    Args:
+        ladder: The values of k, rising.
+        latents: Width of the codes.
+        cap: Most rows a latent may fire in, as a multiple of the mean latent at
+            the same k; lower means shorter posting lists, None never moves a bias.
+        device: Torch device of the training.
+
     Attributes:
         loads: float (rungs, latents), share of recent rows in which each
             latent fired, in [0, 1].

@@ -268,7 +268,7 @@ def _better(best: Snapshot | None, new: Snapshot) -> Snapshot:
     return best
 
 
-def _show(bar: tqdm, run: Run, result: StepResult, best: Snapshot | None) -> None:  # type: ignore[type-arg]  # tqdm is generic in its stubs only
+def _show(bar: tqdm, run: Run, result: StepResult, best: Snapshot | None) -> None:
     latents = len(run.balance.bias)
     bar.set_postfix_str(
         f"fvu {result.fvu.item():.3f}, dead {len(run.dead()) / latents:.1%}, "

@@ -94,7 +94,7 @@ class _EncodeTop(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         parts = [
             _top_of_block(block, weight, bias, k, dead, k_dead)
-            for block in x.split(_block_rows(x, len(weight)))
+            for block in x.split(_block_rows(x, len(weight)))  # type: ignore[no-untyped-call]  # torch's own stubs
         ]
         values, indices, dead_values, dead_indices = (
             torch.cat(column) for column in zip(*parts, strict=True)
@@ -158,7 +158,7 @@ def encode_top(
     """
     if dead is None:
         dead = torch.empty(0, dtype=torch.int64, device=x.device)
-    alive = _EncodeTop.apply(x, weight, bias, k, dead, k_dead)
+    alive = _EncodeTop.apply(x, weight, bias, k, dead, k_dead)  # type: ignore[no-untyped-call]  # torch's own stubs
     return Selection(alive[0], alive[1]), Selection(alive[2], alive[3])
 
 
@@ -232,7 +232,7 @@ def prefix_errors(
         Squared error of each rung, summed over the batch, float (rungs,), with
         gradients; and the residuals ``x_hat - x`` without.
     """
-    errors, residuals = _PrefixErrors.apply(
+    errors, residuals = _PrefixErrors.apply(  # type: ignore[no-untyped-call]  # torch's own stubs
         x, bias, selection.values, selection.indices, weight, ladder
     )
     return errors, residuals
@@ -283,7 +283,7 @@ def gather_scores(
     Returns:
         float (queries, documents), with gradients to both sides' values.
     """
-    result: Tensor = _GatherScores.apply(
+    result: Tensor = _GatherScores.apply(  # type: ignore[no-untyped-call]  # torch's own stubs
         queries.values, queries.indices, documents.values, documents.indices, latents
     )
     return result
