@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from qdrant_client import models
 from qdrant_client.http.models import models as wire
 
-VERSION = "1.20.0"
+VERSION = version("qdrant-client")  # the client warns of a server of another
 
 
 class Fault(NamedTuple):
@@ -105,6 +106,7 @@ class RestShim:
         self.collections = {}
         self.faults: list[Fault] = []
         self.refused: bytes | None = None  # requests that hold this are refused
+        self.meanwhile: dict[str, Callable[[], None]] = {}  # once, before a path is served
         self.seen: list[str] = []
         self.api_keys: set[str | None] = set()
 
@@ -139,6 +141,7 @@ class RestShim:
     def answer(self, method: str, path: str, body: bytes) -> Any:
         if path == "/":
             return {"title": "qdrant", "version": VERSION}
+        self.meanwhile.pop(path, lambda: None)()
         if self.refused and self.refused in body:
             raise Refused(400, "the server's own words")
         for verb, pattern, call in _ROUTES:
@@ -243,10 +246,6 @@ def _create(shim: RestShim, name: str, body: bytes) -> bool:
     created = _parse(models.CreateCollection, body)
     shim.collections[name] = Collection(shim.folder / name, created)
     return True
-
-
-def _info(shim: RestShim, name: str, body: bytes) -> Any:
-    return shim[name].info()
 
 
 def _change(shim: RestShim, name: str, body: bytes) -> bool:
@@ -387,7 +386,7 @@ _COLLECTION = r"/collections/([^/]+)"
 _ROUTES = [
     ("GET", _COLLECTION + "/exists", _exists),
     ("PUT", _COLLECTION, _create),
-    ("GET", _COLLECTION, _info),
+    ("GET", _COLLECTION, lambda shim, name, body: shim[name].info()),
     ("PATCH", _COLLECTION, _change),
     ("PUT", _COLLECTION + "/vectors/([^/]+)", _add_vector),
     ("PUT", _COLLECTION + "/points", _upsert),

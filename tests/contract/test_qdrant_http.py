@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import qdrant_edge
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
@@ -206,6 +207,19 @@ class TestSharedCollection:
         assert shared.search(codes[3], limit=1)[0][0].payload == {"text": "new"}
         assert self.dense(client) == before
         assert shared.fetch([1]) == codes[3]
+
+    def test_a_point_made_in_between_keeps_its_vectors_and_gets_the_code(
+        self, client: QdrantClient, shared: QdrantStore, shim: RestShim
+    ) -> None:
+        def somebody_else() -> None:
+            point = qdrant_edge.Point(50, {"dense": [7.0, 7.0]}, {"text": "theirs"})
+            shim["shared"].shard.update(qdrant_edge.UpdateOperation.upsert_points([point]))
+
+        shim.meanwhile["/collections/shared/points/batch"] = somebody_else
+        shared.upsert([50], random_codes(0, 1))
+        point = client.retrieve("shared", [50], with_vectors=["dense"])[0]
+        assert (point.vector, point.payload) == ({"dense": [7, 7]}, {"text": "theirs"})
+        assert shared.fetch([50]) == random_codes(0, 1)
 
     def test_a_point_without_a_code_is_named(self, shared: QdrantStore) -> None:
         shared.upsert([0], random_codes(0, 1))

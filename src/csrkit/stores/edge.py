@@ -232,7 +232,8 @@ class EdgeStore:
                 with `shard`, makes it faster on large stores.
 
         Returns:
-            Hits by falling score.
+            Hits by falling score. With a filter and negative weights together,
+            documents of score 0 are dropped but have used up places of limit.
 
         Raises:
             ConfigError: If limit is below 1.

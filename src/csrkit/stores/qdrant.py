@@ -164,22 +164,25 @@ class QdrantStore:
         )
 
     def _send_code(self, batch: Upsert, doing: str) -> None:
-        """Insert new points; of those that exist change the code, and the payload if given."""
+        """Make points that are missing, then set the code of all; replace payloads if given.
+
+        A point that somebody else makes between the look-up and the write keeps
+        its other vectors (insert_only) and gets its code all the same.
+        """
         points = self._points(batch)
         there = self._there([point.id for point in points], doing)
-        new = [point for point in points if point.id not in there]
-        old = [point for point in points if point.id in there]
+        bare = [p.model_copy(update={"vector": {}}) for p in points if p.id not in there]
         steps: list[Any] = []
-        if new:  # insert_only: a point that somebody made in between keeps its other vectors
-            inserted = models.PointsList(points=new, update_mode=models.UpdateMode.INSERT_ONLY)
-            steps.append(models.UpsertOperation(upsert=inserted))
-        if old:
-            vectors = [models.PointVectors(id=p.id, vector=p.vector) for p in old]
-            changed = models.UpdateVectors(points=vectors)
-            steps.append(models.UpdateVectorsOperation(update_vectors=changed))
-        for point in old if batch.payloads is not None else []:
-            payload = models.SetPayload(points=[point.id], payload=point.payload or {})
-            steps.append(models.OverwritePayloadOperation(overwrite_payload=payload))
+        if bare:
+            made = models.PointsList(points=bare, update_mode=models.UpdateMode.INSERT_ONLY)
+            steps.append(models.UpsertOperation(upsert=made))
+        vectors = [models.PointVectors(id=p.id, vector=p.vector) for p in points]
+        coded = models.UpdateVectors(points=vectors)
+        steps.append(models.UpdateVectorsOperation(update_vectors=coded))
+        for point in points if batch.payloads is not None else []:
+            if point.id in there:
+                payload = models.SetPayload(points=[point.id], payload=point.payload or {})
+                steps.append(models.OverwritePayloadOperation(overwrite_payload=payload))
         client, collection = self._home.client, self._home.title
         self._home.write(doing, lambda: client.batch_update_points(collection, steps, wait=True))
 
@@ -205,7 +208,8 @@ class QdrantStore:
                 payload index on its fields.
 
         Returns:
-            Hits by falling score.
+            Hits by falling score. With a filter and negative weights together,
+            documents of score 0 are dropped but have used up places of limit.
 
         Raises:
             ConfigError: If limit is below 1.

@@ -74,6 +74,15 @@ class SearchLaws(Laws):
         assert lowest < 0
         self.check(store, exact, queries)
 
+    def test_a_score_of_exactly_zero_is_no_hit(self, store: Store) -> None:
+        codes = SparseVectors.from_dense([[0.5, 0.5], [0.5, 0.25], [0.25, 0.5]])
+        store, exact = self.filled(store, codes)
+        query = SparseVectors.from_dense([[1.0, -1.0]])
+        assert len(exact.search(query)[0]) == 2
+        self.check(store, exact, query)
+        only = self.equals("third", 0)
+        self.check(store, exact, query, filter=only, keep=lambda load: load["third"] == 0)
+
     def test_an_empty_store_finds_nothing(self, store: Store) -> None:
         assert store.search(random_codes(0, 2)) == [[], []]
         assert store.count() == 0

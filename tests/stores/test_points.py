@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from qdrant_client.models import ScoredPoint, SparseVector
+
+from csrkit.stores import Hit
+from csrkit.stores._points import gathered, hits
+from csrkit.vectors import SparseVectors
+
+
+def test_rows_are_sorted_and_may_be_empty() -> None:
+    rows = [
+        SparseVector(indices=[7, 2, 4], values=[0.5, 0.25, 1]),
+        SparseVector(indices=[], values=[]),
+        SparseVector(indices=[1, 0], values=[2, 4]),
+    ]
+    expected = SparseVectors([0, 3, 3, 5], [2, 4, 7, 0, 1], [0.25, 1, 0.5, 4, 2], 8)  # type: ignore[arg-type]
+    assert gathered(rows, 8) == expected
+    assert gathered([], 8) == expected[:0]
+
+
+def test_points_of_score_zero_are_no_hits() -> None:
+    points = [
+        ScoredPoint(id=1, version=0, score=0.5, payload={"csrkit_id": "a", "x": 1}),
+        ScoredPoint(id=2, version=0, score=0.0, payload={"x": 2}),
+        ScoredPoint(id=3, version=0, score=-0.5, payload=None),
+    ]
+    assert hits(points) == [Hit("a", 0.5, {"x": 1}), Hit(3, -0.5, None)]
