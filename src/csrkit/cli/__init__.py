@@ -1,0 +1,35 @@
+"""The command line: one module per verb, each a thin layer over the Python API.
+
+::
+
+    csrkit demo                                          the whole job on shipped data
+    csrkit fit EMBEDDINGS... -o codec/                   train a codec
+    csrkit inspect codec/                                what it is and what it costs
+    csrkit encode codec/ EMBEDDINGS... --store edge://index
+    csrkit search codec/ edge://index QUERIES --k 16     k chosen now
+    csrkit doctor                                        what is installed, and does it work
+
+Results go to stdout, everything else to stderr; ``--json`` makes the result one
+JSON object. The exit codes are in `csrkit.cli.exits`. Nothing is computed here
+that the Python API does not offer.
+"""
+
+import sys
+import traceback
+
+from csrkit.cli.app import app
+from csrkit.cli.exits import ExitCode, note
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; the console script ``csrkit``."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text file, at start
+    try:
+        app(prog_name="csrkit")
+    except Exception:
+        traceback.print_exc()
+        note("csrkit: this is a bug in csrkit; please report it with the lines above")
+        sys.exit(ExitCode.BUG)

@@ -1,0 +1,228 @@
+"""``csrkit encode``: embeddings to codes, in a file or straight into a store.
+
+Rows are read, encoded and stored in blocks, so a store is filled in constant
+memory (but for the ids, if a file of them is given). Everything that can be
+checked is checked before the store is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from csrkit.cli.exits import Interrupted
+from csrkit.cli.options import Codec, Embeddings, Json, Progress, check_device
+from csrkit.cli.output import bar_wanted, show
+from csrkit.cli.stores import opened
+from csrkit.errors import ConfigError, FormatError, StoreError
+
+if TYPE_CHECKING:
+    from csrkit.cli.rows import Rows
+    from csrkit.model import CSRModel
+    from csrkit.vectors import SparseVectors
+
+__all__ = ["EncodeFacts", "encode"]
+
+BLOCK_ROWS = 4096  # 12 MB of float32 at 768 dimensions
+
+
+@dataclass(frozen=True)
+class EncodeFacts:
+    """What `csrkit encode` reports.
+
+    Attributes:
+        target: File or URL of the store.
+        rows: Codes written.
+        k: Most latents per code.
+        n_latents: Width of the codes.
+        mean_latents: Latents of the mean code.
+        empty: Codes without any latent: no search finds them.
+        fingerprint: SHA-256 of the codec.
+        seconds: Time of reading, encoding and writing.
+    """
+
+    target: str
+    rows: int
+    k: int
+    n_latents: int
+    mean_latents: float
+    empty: int
+    fingerprint: str
+    seconds: float
+
+
+@dataclass
+class _Totals:
+    """Counts of the codes written so far."""
+
+    rows: int = 0
+    latents: int = 0
+    empty: int = 0
+
+    def add_(self, codes: SparseVectors) -> None:
+        """Count one block."""
+        self.rows += len(codes)
+        self.latents += codes.nnz
+        self.empty += int((codes.counts == 0).sum())
+
+
+def encode(
+    codec: Codec,
+    embeddings: Embeddings,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File for the codes, .safetensors (or use --store)."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="edge://FOLDER or qdrant://HOST:PORT/COLLECTION (or use --output)."),
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option(help="Latents per code; by default the codec's longest k.")
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(help="One id per row: .txt lines, .json list or .npy; default row numbers."),
+    ] = None,
+    payloads: Annotated[
+        Path | None, typer.Option(help="One JSON object per row: .jsonl, kept with the code.")
+    ] = None,
+    start: Annotated[int, typer.Option(help="First row, to resume into a store.")] = 0,
+    device: Annotated[str | None, typer.Option(help="Torch device, such as cuda.")] = None,
+    as_json: Json = False,
+    progress: Progress = None,
+) -> None:
+    """Write the codes of embeddings, in a file or a store.
+
+    Storing can be repeated: a row that is there already is replaced by the same code.
+    """
+    from csrkit.cli.rows import open_rows
+    from csrkit.model import load
+
+    target = _target(output, store, ids, payloads, start)
+    check_device(device)
+    started = time.perf_counter()
+    model = load(codec)
+    k = _checked_k(model, k)
+    rows = open_rows(embeddings, model.dim, ids=ids, payloads=payloads, start=start)
+    bar = bar_wanted(progress)
+    blocks = _coded(model, rows, k, device, bar)
+    totals = _Totals()
+    if store is None:
+        assert output is not None  # _target has seen to it
+        _to_file(blocks, output, totals)
+    else:
+        _to_store(blocks, rows, store, totals)
+    facts = EncodeFacts(
+        target=target,
+        rows=totals.rows,
+        k=k,
+        n_latents=model.n_latents,
+        mean_latents=round(totals.latents / totals.rows, 2),
+        empty=totals.empty,
+        fingerprint=model.fingerprint,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    show(facts, _lines(facts), as_json=as_json)
+
+
+def _target(
+    output: Path | None, store: str | None, ids: Path | None, payloads: Path | None, start: int
+) -> str:
+    """Check that the options name one target and fit it."""
+    if (output is None) == (store is None):
+        raise ConfigError("expected one of --output FILE and --store URL to say where codes go")
+    if store is not None:
+        return store
+    if ids or payloads or start:
+        raise ConfigError("--ids, --payloads and --start are for --store: a file holds codes alone")
+    assert output is not None  # or store is
+    if output.suffix != ".safetensors":
+        raise ConfigError(f"expected an output that ends in .safetensors, got {output}")
+    with tempfile.TemporaryFile(dir=output.parent):  # an OSError now, not after the work
+        pass
+    return str(output)
+
+
+def _checked_k(model: CSRModel, k: int | None) -> int:
+    """Let the codec itself refuse a k, before anything is read or opened."""
+    import numpy as np
+
+    model.encode(np.empty((0, model.dim), dtype=np.float32), k=k)
+    return model.ladder[-1] if k is None else k
+
+
+def _coded(
+    model: CSRModel, rows: Rows, k: int, device: str | None, bar: bool
+) -> Iterator[tuple[int, SparseVectors]]:
+    """Yield the first row of each block and its codes; a block counts once it was used."""
+    from tqdm.auto import tqdm
+
+    total, first = rows.source.n, rows.start
+    with tqdm(total=total, initial=first, unit="vec", desc="encode", disable=not bar) as shown:
+        for start in range(first, total, BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, total)
+            yield start, model.encode(rows.source.rows(start, stop), k=k, device=device)
+            shown.update(stop - start)
+
+
+def _to_file(blocks: Iterator[tuple[int, SparseVectors]], output: Path, totals: _Totals) -> None:
+    """Write all codes at once: the file appears complete or not at all."""
+    from safetensors import SafetensorError
+
+    from csrkit.vectors import SparseVectors
+
+    parts = []
+    for _, codes in blocks:
+        parts.append(codes)
+        totals.add_(codes)
+    draft = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        SparseVectors.concat(parts).save(draft)
+        draft.replace(output)
+    except SafetensorError as error:  # as it calls a full disk
+        raise FormatError(f"cannot write {output}: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _to_store(
+    blocks: Iterator[tuple[int, SparseVectors]], rows: Rows, url: str, totals: _Totals
+) -> None:
+    """Upsert block by block; whatever stops it, say from where to go on."""
+    try:
+        with opened(url) as store:
+            for start, codes in blocks:
+                ids, payloads = rows.details(start, start + len(codes))
+                store.upsert(ids, codes, payloads)
+                totals.add_(codes)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted: {_resume(rows, totals)}") from error
+    except StoreError as error:
+        if not totals.rows:
+            raise
+        raise StoreError(f"{error}; {_resume(rows, totals)}") from error
+
+
+def _resume(rows: Rows, totals: _Totals) -> str:
+    reached = rows.start + totals.rows
+    return (
+        f"rows up to {reached} of {rows.source.n} are stored; run the same command again, "
+        f"with --start {reached} to skip them (storing a row twice is harmless)"
+    )
+
+
+def _lines(facts: EncodeFacts) -> Iterator[str]:
+    yield (
+        f"{facts.target}: {facts.rows} codes of {facts.mean_latents:.1f} latents on average "
+        f"(k = {facts.k} of {facts.n_latents}) in {facts.seconds:.1f} s"
+    )
+    if facts.empty:
+        yield f"{facts.empty} of them are empty: no latent fires there, and no search finds them"

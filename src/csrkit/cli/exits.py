@@ -1,0 +1,131 @@
+"""How a command ends: exit codes, and errors as one line on stderr.
+
+An error that the user can do something about never shows a traceback. What is
+left is a bug in csrkit: that one keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from csrkit.errors import CsrkitError, JobError, StoreError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["ExitCode", "Interrupted", "VerbGroup", "note", "watched_interrupts"]
+
+
+class ExitCode(IntEnum):
+    """What the exit status of every command means."""
+
+    OK = 0
+    GATE = 1  # a check that was asked for failed
+    USAGE = 2  # arguments, input files, settings, a missing extra
+    STORE = 3  # a vector store refused, broke, or cannot be reached
+    INTERRUPTED = 4  # stopped by Ctrl-C; the message says how to go on
+    BUG = 70  # an error csrkit did not expect, with its traceback (sysexits' EX_SOFTWARE)
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with a message that says what was kept and how to go on."""
+
+
+class VerbGroup(TyperGroup):
+    """The commands, with every error reported in one place."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb that was asked for.
+
+        Args:
+            ctx: The context, whose class differs between versions of typer.
+
+        Returns:
+            What the command returned.
+
+        Raises:
+            Exit: With the code of `ExitCode` that the error calls for.
+        """
+        with _reported(), _warnings_as_lines():
+            return super().invoke(ctx)
+
+
+def note(text: str) -> None:
+    """Write one line to stderr."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def watched_interrupts() -> Iterator[list[int]]:
+    """Record Ctrl-C, for work that ends early and well instead of raising.
+
+    Yields:
+        A list that holds an entry per SIGINT received so far. The signal still
+        raises KeyboardInterrupt.
+    """
+    seen: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def record(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    if before is not signal.default_int_handler:  # ignored on purpose, or somebody else's
+        yield seen
+        return
+    signal.signal(signal.SIGINT, record)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn what a user can act on into one line on stderr and an exit code."""
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted) as error:
+        _stop(ExitCode.INTERRUPTED, str(error) or "interrupted; nothing was kept")
+    except StoreError as error:
+        _stop(ExitCode.STORE, str(error))
+    except JobError as error:
+        _stop(ExitCode.INTERRUPTED, str(error))
+    except CsrkitError as error:
+        _stop(ExitCode.USAGE, str(error))
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so at exit
+        raise typer.Exit(ExitCode.OK) from None
+    except OSError as error:
+        _stop(ExitCode.USAGE, str(error))
+
+
+def _stop(code: ExitCode, message: str) -> NoReturn:
+    """End with one line; what pydantic adds to its own messages is left out."""
+    plain = re.sub(r"For further information visit \S+", "", message)
+    note(f"csrkit: {' '.join(plain.split())}")
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show csrkit's warnings as lines, without file and line number."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    note(f"warning: {message}")

@@ -1,0 +1,82 @@
+"""Arguments and options that several verbs share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from csrkit.errors import ConfigError, MissingExtra
+
+__all__ = ["Codec", "Embeddings", "Json", "Progress", "StoreUrl", "check_device", "whole_numbers"]
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")
+]
+Progress = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress",
+        help="Show a progress bar on stderr; by default only in a terminal.",
+    ),
+]
+Codec = Annotated[Path, typer.Argument(help="Folder that `csrkit fit` wrote.")]
+Embeddings = Annotated[
+    list[str],
+    typer.Argument(
+        help="Files (.npy, .safetensors, .parquet, .arrow, .feather) or folders of them; "
+        "FILE:NAME picks one tensor or column.",
+        show_default=False,
+    ),
+]
+StoreUrl = Annotated[
+    str,
+    typer.Argument(
+        help="edge://FOLDER (Qdrant's engine embedded) or qdrant://HOST:PORT/COLLECTION.",
+        show_default=False,
+    ),
+]
+
+
+def whole_numbers(text: str, option: str) -> tuple[int, ...]:
+    """Parse a list such as "8,16,32".
+
+    Args:
+        text: Whole numbers from 1, between commas.
+        option: Name of the option, for the message.
+
+    Returns:
+        The numbers, in the order given.
+
+    Raises:
+        ConfigError: If there is anything else in it.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+        raise ConfigError(
+            f"expected whole numbers from 1 between commas, such as 8,16,32, got {option} {text!r}"
+        )
+    return tuple(map(int, parts))
+
+
+def check_device(device: str | None) -> None:
+    """Refuse a torch device that this machine does not have; torch raises all kinds of errors.
+
+    Args:
+        device: Name of the device; None and "cpu" are always there.
+
+    Raises:
+        ConfigError: If nothing can be put there.
+        MissingExtra: If torch is not installed.
+    """
+    if device in (None, "cpu"):
+        return
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("torch", "train", f"--device {device}") from error
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:
+        raise ConfigError(f"expected a device of this machine, got {device!r}: {error}") from error
