@@ -64,7 +64,8 @@ def fit(
     Raises:
         ShapeError: If the rows are not (n, dim) finite, non-zero numbers, or the
             inputs do not fit each other.
-        ConfigError: If settings contradict each other or the data.
+        ConfigError: If settings contradict each other or the data, or training
+            diverges with them.
         MissingExtra: If torch is not installed.
         KeyboardInterrupt: If interrupted before anything was measured.
 
@@ -75,9 +76,10 @@ def fit(
         >>> model.encode(x, k=4).nnz <= 1600
         True
     """  # noqa: DOC502  # raised by helpers
-    _require_torch()
+    config = FitConfig() if config is None else config
+    _check_config(config)
     source = open_source(embeddings)
-    config = _resolve(config or FitConfig(), source.n, source.dim, positives, labels)
+    config = _resolve(config, source.n, source.dim, positives, labels)
     data, held_out = _assemble(source, positives, labels, queries, config)
     from csrkit.training.run import run
 
@@ -92,11 +94,20 @@ def fit(
     return model
 
 
-def _require_torch() -> None:
+def _check_config(config: FitConfig) -> None:
+    """Refuse other types, a missing torch, and devices that this machine has not."""
+    if not isinstance(config, FitConfig):
+        raise ConfigError(f"expected config=FitConfig(...), got {type(config).__name__}")
     try:
-        import torch  # noqa: F401  # only asked for
+        import torch
     except ImportError as error:
         raise MissingExtra("torch", "train", "csrkit.fit") from error
+    try:
+        torch.empty(0, device=config.device)
+    except (AssertionError, RuntimeError) as error:
+        raise ConfigError(
+            f"expected a device of this machine, got FitConfig(device={config.device!r}): {error}"
+        ) from error
 
 
 def _resolve(
@@ -175,7 +186,10 @@ def _assemble(
 
 
 def _checked_labels(labels: ArrayLike, n: int) -> NDArray[np.int64]:
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError as error:
+        raise ShapeError(f"expected one label per embedding, ({n},), got {error}") from error
     if array.shape != (n,):
         raise ShapeError(f"expected one label per embedding, ({n},), got {array.shape}")
     if array.dtype.kind not in "iu":

@@ -23,7 +23,6 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "contrast_weight": 0.1,
         "distillation_weight": 0.0,
         "load_cap": None,
-        "query_noise": 0.0,
     },
     # arXiv 2602.05735: k annealed from 64 over the first 70% of the steps,
     # beta = 0.1, supervised contrast when there are labels
@@ -34,7 +33,6 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "distillation_weight": 0.0,
         "load_cap": None,
         "anneal_from": 64,
-        "query_noise": 0.0,
     },
     "csrkit": {},
 }
@@ -87,7 +85,7 @@ class FitConfig(BaseModel):
     decay: float = Field(default=0.3, ge=0, le=1)
     """Share of the steps, at the end, over which the rate falls to near zero."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of initialisation and shuffling; on CPU one seed gives one model."""
 
     device: str = "cpu"
@@ -122,11 +120,7 @@ class FitConfig(BaseModel):
     distillation_temperature: float = Field(default=0.05, gt=0)
     """Temperature of teacher and student; lower looks at the nearest neighbours only."""
 
-    query_noise: float = Field(default=0.0, ge=0)
-    """Length of the noise added to unit-norm rows to make query-like views for the
-    distillation; used only while no queries are given."""
-
-    similarity_rows: int = Field(default=512, ge=2)
+    similarity_rows: int = Field(default=1024, ge=2)
     """Rows of a batch whose pairwise similarities enter contrast and distillation."""
 
     load_cap: float | None = Field(default=6.0, ge=1)

@@ -118,12 +118,13 @@ class Run:
         progress = self.step / (0.7 * total)
         if start is None or progress >= 1:
             return rungs
-        longest = len(self.balance.bias) // 4
-        return tuple(
-            sorted(
-                {round((1 - progress) * min(max(start, k), longest) + progress * k) for k in rungs}
-            )
-        )
+        first = min(start, len(self.balance.bias) // 4)  # leaves room for the 4k term
+        annealed = {round((1 - progress) * max(k, first) + progress * k) for k in rungs}
+        return tuple(sorted(annealed))
+
+    def is_annealed(self) -> bool:
+        """Return True once the prefixes are the ladder's; a plateau before is not the end."""
+        return self.ladder() == self.config.ladder
 
     def advance_(self, batch: Batch) -> StepResult:
         """Take one training step on a batch: the losses, their gradients, what fired."""
@@ -220,7 +221,7 @@ def train(
                     continue
                 best = _better(best, run.snapshot(measure))
                 if run.schedule.total is None and (
-                    plateau.reached(best.recall or 0.0) or run.is_late()
+                    run.is_late() or (run.is_annealed() and plateau.reached(best.recall or 0.0))
                 ):
                     run.schedule.end_after(run.step)
                     bar.total = _planned(run) * config.batch_size

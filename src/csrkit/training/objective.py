@@ -100,39 +100,38 @@ class Objective:
         ladder: tuple[int, ...],
         balance: Tensor,
     ) -> Tensor:
-        config, latents = self.config, len(balance)
+        """Contrast and distillation at one drawn pair of rungs."""
+        config = self.config
         k_query, k_doc = self._sample_pair(ladder)
-        m = min(config.similarity_rows, len(batch.x))
-        documents = _codes(selection, slice(0, m), k_doc)
         total = batch.x.new_zeros(())
         if config.contrast_weight:
-            if batch.positives is not None:
-                # queries are the rows, documents their positives
-                n = len(batch.x)
-                positives = _codes(selection, slice(n, n + m), k_doc)
-                anchors = _codes(selection, slice(0, m), k_query)
-                scores = gather_scores(anchors, positives, latents)
-                contrast = losses.pair_contrast(scores, config.contrast_temperature)
-            else:
-                anchors = _codes(selection, slice(0, m), k_doc)
-                scores = gather_scores(anchors, documents, latents)
-                contrast = (
-                    losses.self_contrast(scores, config.contrast_temperature)
-                    if batch.labels is None
-                    else losses.label_contrast(
-                        scores, batch.labels[:m], config.contrast_temperature
-                    )
-                )
+            contrast = self._contrast(batch, selection, k_query, k_doc, len(balance))
             total = total + config.contrast_weight * contrast
         if config.distillation_weight:
-            views, codes, mask = self._views(model, batch, selection, balance, k_query, m)
+            m = min(config.similarity_rows, len(batch.x))
+            rows, codes, mask = self._views(model, batch, selection, balance, k_query)
             total = total + config.distillation_weight * losses.similarity_distillation(
-                gather_scores(codes, documents, latents),
-                views @ batch.x[:m].T,
+                gather_scores(codes, _codes(selection, slice(0, m), k_doc), len(balance)),
+                rows @ batch.x[:m].T,
                 config.distillation_temperature,
                 mask,
             )
         return total
+
+    def _contrast(
+        self, batch: Batch, selection: Selection, k_query: int, k_doc: int, latents: int
+    ) -> Tensor:
+        temperature = self.config.contrast_temperature
+        n, m = len(batch.x), min(self.config.similarity_rows, len(batch.x))
+        if batch.positives is not None:  # their rows follow those of the batch
+            queries = _codes(selection, slice(0, m), k_query)
+            positives = _codes(selection, slice(n, n + m), k_doc)
+            return losses.pair_contrast(gather_scores(queries, positives, latents), temperature)
+        codes = _codes(selection, slice(0, m), k_doc)
+        scores = gather_scores(codes, codes, latents)
+        if batch.labels is not None:
+            return losses.label_contrast(scores, batch.labels[:m], temperature)
+        return losses.self_contrast(scores, temperature)
 
     def _views(
         self,
@@ -141,26 +140,17 @@ class Objective:
         selection: Selection,
         balance: Tensor,
         k_query: int,
-        m: int,
     ) -> tuple[Tensor, Selection, Tensor | None]:
-        """Return the rows that play the query, their codes, and what to mask."""
-        rows = batch.x[:m]
-        itself = torch.eye(m, dtype=torch.bool, device=rows.device)
-        if batch.queries is not None:
-            rows, mask = batch.queries, None
-        elif self.config.query_noise:
-            rows, mask = self._noisy(rows), itself
-        else:
-            return rows, _codes(selection, slice(0, m), k_query), itself
-        chosen, _ = model.select(rows, balance, k_query)
-        return rows, _codes(chosen, slice(0, len(rows)), k_query), mask
+        """Return the rows that play the query, their codes, and what to mask.
 
-    def _noisy(self, rows: Tensor) -> Tensor:
-        """Move each row by a random length up to ``query_noise``, back to the sphere."""
-        m, dim = rows.shape
-        length = torch.rand(m, 1, generator=self.generator) * self.config.query_noise
-        noise = torch.randn(m, dim, generator=self.generator) * length / dim**0.5
-        return functional.normalize(rows + noise.to(rows.device), dim=1)
+        Real queries if there are any; else the documents themselves.
+        """
+        if batch.queries is not None:
+            chosen, _ = model.select(batch.queries, balance, k_query)
+            return batch.queries, _codes(chosen, slice(None), k_query), None
+        m = min(self.config.similarity_rows, len(batch.x))
+        itself = torch.eye(m, dtype=torch.bool, device=batch.x.device)
+        return batch.x[:m], _codes(selection, slice(0, m), k_query), itself
 
     def _sample_pair(self, ladder: tuple[int, ...]) -> tuple[int, int]:
         """Draw two rungs; the query takes the shorter: only its k can change later."""

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from csrkit import __version__
+from csrkit.errors import ConfigError
 from csrkit.metrics import exact_top, recall_at
 from csrkit.model import CSRModel, ModelConfig, Provenance, array_shapes, scale_count
 from csrkit.training.autoencoder import Autoencoder
@@ -64,6 +65,7 @@ def run(
         tied=config.tied,
         generator=generator,
     ).to(config.device)
+    model.fit_scale_(torch.from_numpy(sample[:SCALE_ROWS]).to(config.device), config.ladder[-1])
     objective = Objective(config, max(variance, 1e-12), generator)
     measure = _measure(sample[:DOCUMENTS], queries, config) if len(queries) else None
     best, interrupted = train(model, data, objective, config, measure, progress)
@@ -135,6 +137,11 @@ def _model(
     weights: Weights, config: FitConfig, *, rows: int, step: int, recall: float | None
 ) -> CSRModel:
     """Wrap weights, with scales of 1 and loads of 0."""
+    if not all(torch.isfinite(array).all() for array in weights):
+        raise ConfigError(
+            "training diverged: the weights hold NaN or Inf, lower "
+            f"FitConfig(learning_rate={config.learning_rate})"
+        )
     latents, dim = weights.encoder.shape
     settings = ModelConfig(
         dim=dim,
