@@ -70,6 +70,7 @@ def csrkit_run(rows: NDArray[np.float32], sizes: Sizes) -> Run:
     config, sample = config_of(sizes), torch.from_numpy(rows)
     generator, mean = torch.Generator().manual_seed(0), sample.mean(dim=0)
     model = Autoencoder(sample, mean, sizes.latents, tied=config.tied, generator=generator)
+    model.fit_scale_(sample[:4096], sizes.ladder[-1])
     variance = float((sample - mean).square().sum(dim=1).mean())
     return start(model, config, Objective(config, variance, generator))
 
