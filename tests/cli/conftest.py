@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from csrkit import CSRModel
-from csrkit.cli.app import app
+from csrkit.cli.verbs import app
 from csrkit.model import ModelConfig, Provenance, array_shapes
 
 DIM, LATENTS = 16, 96

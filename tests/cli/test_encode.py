@@ -240,7 +240,7 @@ def test_ctrl_c_can_be_resumed(
         assert char, seen
         seen += char
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 4, err
     assert out == ""
     assert "Traceback" not in err

@@ -161,7 +161,7 @@ def test_ctrl_c_keeps_the_best_weights(start: Callable, embeddings: Path, tmp_pa
     process = start("fit", embeddings, "-o", tmp_path / "codec", *endless, "--progress", "--json")
     wait_for("recall 0.", process)
     process.send_signal(2)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 4, err
     facts = json.loads(out)
     assert facts["interrupted"] is True
@@ -179,7 +179,7 @@ def test_ctrl_c_before_anything_was_measured_keeps_nothing(start: Callable, tmp_
     process = start("fit", tmp_path / "rows.npy", "-o", tmp_path / "codec", *slow, "--progress")
     wait_for("fit:", process)
     process.send_signal(2)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 4, err
     assert out == ""
     assert "csrkit: interrupted; nothing was kept" in err

@@ -17,8 +17,8 @@ that the Python API does not offer.
 import sys
 import traceback
 
-from csrkit.cli.app import app
 from csrkit.cli.exits import ExitCode, note
+from csrkit.cli.verbs import app
 
 __all__ = ["main"]
 
