@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from csrkit.sources import Source
 from csrkit.training.objective import Batch
@@ -116,4 +115,6 @@ class TrainingData:
 
 def unit_tensor(rows: NDArray[np.float32]) -> Tensor:
     """Return rows scaled to norm 1 as a float32 CPU tensor; rows are finite and not zero."""
-    return functional.normalize(torch.from_numpy(rows).to(torch.float64), dim=1).to(torch.float32)
+    wide = torch.from_numpy(rows).to(torch.float64)  # squares of float32 stay in its range
+    wide /= torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    return wide.to(torch.float32)
