@@ -1,7 +1,6 @@
 """`Autoencoder`: the trainable weights of a CSR model, and how they start.
 
-The encoder sees rows of norm 1; ``latent_bias - W_enc pre_bias`` is folded into
-one bias, so that a step makes one dense product. Nothing here knows of losses.
+The encoder sees rows of norm 1, less ``pre_bias``. Nothing here knows of losses.
 """
 
 from __future__ import annotations
@@ -96,8 +95,11 @@ class Autoencoder(torch.nn.Module):
         Returns:
             The selections among all latents and among the dead.
         """
-        bias = self.latent_bias + balance - self.encoder @ self.pre_bias
-        alive, of_dead = encode_top(x, self.encoder, bias, k, dead, k_dead)
+        # pre_bias learns through the decoder alone: what the encoder could tell it,
+        # latent_bias learns as well, W (x - b) + c = W x + (c - W b)
+        centred = x - self.pre_bias.detach()
+        bias = self.latent_bias + balance
+        alive, of_dead = encode_top(centred, self.encoder, bias, k, dead, k_dead)
         return (
             Selection(functional.relu(alive.values), alive.indices),
             Selection(functional.relu(of_dead.values), of_dead.indices),

@@ -15,6 +15,10 @@ from csrkit.training.sparse_ops import Selection, gather_scores
 
 __all__ = ["Batch", "Objective", "StepResult"]
 
+# One row in so many takes part in the 4k term: it has a weight of 1/8 and would cost
+# three quarters of all decoding. The estimate is unbiased.
+LONG_SHARE = 4
+
 
 class Batch(NamedTuple):
     """One step's data, all rows of norm 1, on the training device.
@@ -74,23 +78,39 @@ class Objective:
         Returns:
             Loss, FVU and selection.
         """
-        config = self.config
         x = batch.x if batch.positives is None else torch.cat([batch.x, batch.positives])
+        loss, fvu, selection = self._reconstruct(model, x, ladder, balance, dead)
+        loss = loss + self._similarity(model, batch, selection, ladder, balance)
+        return StepResult(loss, fvu, selection)
+
+    def _reconstruct(
+        self,
+        model: Autoencoder,
+        x: Tensor,
+        ladder: tuple[int, ...],
+        balance: Tensor,
+        dead: Tensor,
+    ) -> StepResult:
+        """FVU at every rung, the 4k term on some of the rows, and the auxiliary loss."""
+        config = self.config
         k_aux = config.aux_latents or max(1, x.shape[1] // 2)
         k_dead = min(k_aux, len(dead)) if config.aux_weight else 0
-        rungs = (*ladder, min(4 * ladder[-1], len(balance)))
-        selection, of_dead = model.select(x, balance, rungs[-1], dead, k_dead)
-        errors, residuals = model.errors(x, selection, rungs)
-        fvu = losses.reconstruction_fvu(errors, len(x), self.variance)
-        loss = fvu[:-1].mean() + config.long_prefix_weight * fvu[-1]
+        longest = min(4 * ladder[-1], len(balance))
+        m = -(-len(x) // LONG_SHARE)
+        long, long_dead = model.select(x[:m], balance, longest, dead, k_dead)
+        rest, rest_dead = model.select(x[m:], balance, ladder[-1], dead, k_dead)
+        long_errors, long_residuals = model.errors(x[:m], long, (*ladder, longest))
+        errors, residuals = model.errors(x[m:], rest, ladder)
+        fvu = losses.reconstruction_fvu(long_errors[:-1] + errors, len(x), self.variance)
+        beyond = losses.reconstruction_fvu(long_errors[-1:], m, self.variance)
+        loss = fvu.mean() + config.long_prefix_weight * beyond[0]
         if k_dead:
-            residual = -residuals[len(ladder) - 1]
-            explained = model.explain(residual, of_dead, k_dead)
+            residual = -torch.cat([long_residuals[-2], residuals[-1]])
+            explained = model.explain(residual, _stacked(long_dead, rest_dead, k_dead), k_dead)
             loss = loss + config.aux_weight * losses.auxiliary_fvu(
                 residual, explained, len(dead), k_aux
             )
-        loss = loss + self._similarity(model, batch, selection, ladder, balance)
-        return StepResult(loss, fvu[len(ladder) - 1].detach(), selection)
+        return StepResult(loss, fvu[-1].detach(), _stacked(long, rest, ladder[-1]))
 
     def _similarity(
         self,
@@ -156,6 +176,14 @@ class Objective:
         """Draw two rungs; the query takes the shorter: only its k can change later."""
         a, b = torch.randint(len(ladder), (2,), generator=self.generator).tolist()
         return ladder[min(a, b)], ladder[max(a, b)]
+
+
+def _stacked(first: Selection, second: Selection, k: int) -> Selection:
+    """Put two selections of k or more latents below each other."""
+    return Selection(
+        torch.cat([first.values[:, :k], second.values[:, :k]]),
+        torch.cat([first.indices[:, :k], second.indices[:, :k]]),
+    )
 
 
 def _codes(selection: Selection, rows: slice, k: int) -> Selection:

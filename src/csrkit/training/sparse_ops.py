@@ -23,7 +23,7 @@ from torch.nn import functional
 
 __all__ = ["Selection", "encode_top", "gather_scores", "prefix_errors"]
 
-CPU_BLOCK_ENTRIES = 1 << 20  # pre-activations made at a time: 4 MB, what a cache holds
+CPU_BLOCK_ENTRIES = 1 << 22  # pre-activations made at a time: 16 MB; 4 MB costs the product 10%
 
 
 class Selection(NamedTuple):
@@ -124,7 +124,8 @@ def _block_rows(x: Tensor, latents: int) -> int:
 def _top_of_block(
     x: Tensor, weight: Tensor, bias: Tensor, k: int, dead: Tensor, k_dead: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    pre = torch.addmm(bias, x, weight.T)  # (rows, latents): the one dense product
+    pre = torch.mm(x, weight.T)  # (rows, latents): the one dense product
+    pre += bias
     values, indices = torch.topk(pre, k, dim=1)
     if not k_dead:
         return values, indices, values[:, :0], indices[:, :0]
