@@ -88,9 +88,11 @@ def test_the_published_recipes_learn_it_too(
     np.testing.assert_array_equal(found.encoder, found.decoder)  # tied
 
 
-def test_what_is_measured_on_the_way_is_what_comes_out(model: CSRModel, docs: np.ndarray) -> None:
-    # held-out rows of the same kind are as easy as any
-    found = [recall(model, docs[:200], docs, k) for k in model.ladder]
+def test_what_is_measured_on_the_way_is_what_comes_out(
+    model: CSRModel, queries: np.ndarray, docs: np.ndarray
+) -> None:
+    # queries are of the same kind as the rows held out, so they are as easy
+    found = [recall(model, queries, docs, k) for k in model.ladder]
     assert model.config.provenance.recall == pytest.approx(np.mean(found), abs=0.08)
 
 
@@ -177,8 +179,8 @@ def test_positives_are_drawn_together(docs: np.ndarray, small: FitConfig) -> Non
     told = fit(docs, strong, positives=pairs)
     untold = fit(np.concatenate([docs, pairs]), small)
     same = np.eye(300, dtype=bool)
-    assert margin(told, docs[:300], pairs[:300], same) > 0.1
-    assert abs(margin(untold, docs[:300], pairs[:300], same)) < 0.05
+    before = margin(untold, docs[:300], pairs[:300], same)
+    assert margin(told, docs[:300], pairs[:300], same) > before + 0.2
 
 
 def test_labels_are_drawn_together(docs: np.ndarray, small: FitConfig) -> None:
@@ -221,8 +223,8 @@ def test_supervision_sets_the_weights_that_were_left_open(
 def test_a_load_cap_lowers_the_busiest_latent(docs: np.ndarray, small: FitConfig) -> None:
     settings = small.model_dump(exclude_unset=True)
     free = fit(docs, FitConfig(**{**settings, "load_cap": None}))
-    capped = fit(docs, FitConfig(**{**settings, "load_cap": 1.5}))
-    assert capped.loads[-1].max() < 0.8 * free.loads[-1].max()
+    capped = fit(docs, FitConfig(**{**settings, "load_cap": 1.0}))
+    assert capped.loads[-1].max() < 0.85 * free.loads[-1].max()
 
 
 def test_steps_left_open_end_when_recall_stops_rising(
