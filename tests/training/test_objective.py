@@ -202,3 +202,11 @@ def test_distillation_takes_the_queries_that_are_given(model: Autoencoder) -> No
     assert len({without, *found}) == 4
     assert min(found) > without  # a divergence is positive
     assert loss() == found[0]
+
+
+def test_the_long_prefix_can_be_estimated_on_a_share_of_the_rows(model: Autoencoder) -> None:
+    x = unit(2, 9)
+    settings = {"contrast_weight": 0.0, "long_prefix_share": 0.3}
+    found = objective(**settings)(model, Batch(x), (K,), NO_BALANCE, ALIVE)
+    expected = Paper(model, x).fvu(K) + Paper(model, x[:3]).fvu(4 * K) / 8  # 2.7 rows, rounded up
+    assert found.loss.item() == pytest.approx(expected, rel=1e-5)

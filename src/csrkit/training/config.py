@@ -20,6 +20,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
     # released code: beta = 1/32, gamma = 0.1, temperature 0.2, tied weights
     "csr": {
         "tied": True,
+        "long_prefix_share": 1.0,
         "contrast_weight": 0.1,
         "distillation_weight": 0.0,
         "load_cap": None,
@@ -28,6 +29,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
     # beta = 0.1, supervised contrast when there are labels
     "csrv2": {
         "tied": True,
+        "long_prefix_share": 1.0,
         "aux_weight": 0.1,
         "contrast_weight": 0.1,
         "distillation_weight": 0.0,
@@ -96,6 +98,10 @@ class FitConfig(BaseModel):
 
     long_prefix_weight: float = Field(default=0.125, ge=0)
     """Weight of the reconstruction at 4 times the longest rung (paper: 1/8)."""
+
+    long_prefix_share: float = Field(default=0.25, gt=0, le=1)
+    """Share of a batch's rows that take part in that term, an unbiased estimate: it has
+    a small weight and, on all rows, would cost three quarters of all decoding."""
 
     aux_weight: float = Field(default=1 / 32, ge=0)
     """Weight of the reconstruction of the residual by dead latents (paper's beta)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -14,10 +15,6 @@ from csrkit.training.config import FitConfig
 from csrkit.training.sparse_ops import Selection, gather_scores
 
 __all__ = ["Batch", "Objective", "StepResult"]
-
-# One row in so many takes part in the 4k term: it has a weight of 1/8 and would cost
-# three quarters of all decoding. The estimate is unbiased.
-LONG_SHARE = 4
 
 
 class Batch(NamedTuple):
@@ -96,7 +93,7 @@ class Objective:
         k_aux = config.aux_latents or max(1, x.shape[1] // 2)
         k_dead = min(k_aux, len(dead)) if config.aux_weight else 0
         longest = min(4 * ladder[-1], len(balance))
-        m = -(-len(x) // LONG_SHARE)
+        m = math.ceil(config.long_prefix_share * len(x))
         long, long_dead = model.select(x[:m], balance, longest, dead, k_dead)
         rest, rest_dead = model.select(x[m:], balance, ladder[-1], dead, k_dead)
         long_errors, long_residuals = model.errors(x[:m], long, (*ladder, longest))
