@@ -232,7 +232,7 @@ def test_top_is_the_same_when_rows_are_done_in_blocks(monkeypatch: pytest.Monkey
     dense = np.random.default_rng(0).integers(0, 4, (50, 30)).astype(np.float32)
     codes = SparseVectors.from_dense(dense)
     whole = codes.top(3)
-    monkeypatch.setattr("csrkit.vectors._BLOCK_ENTRIES", 1)
+    monkeypatch.setattr("csrkit.vectors.sparse._BLOCK_ENTRIES", 1)
     assert codes.top(3) == whole
 
 
@@ -451,3 +451,8 @@ def _top_one(codes: SparseVectors) -> SparseVectors:
 def test_codes_travel_to_other_processes(codes: SparseVectors) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map(_top_one, [codes]) == [codes.top(1)]
+
+
+def test_selecting_with_an_empty_list_gives_an_empty_batch() -> None:
+    codes = SparseVectors([0, 2, 3], [1, 4, 0], [0.5, 2.0, 1.0], dim=5)
+    assert codes[[]] == SparseVectors([0], [], [], dim=5)

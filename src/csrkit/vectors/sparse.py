@@ -1,4 +1,4 @@
-"""`SparseVectors`: the one sparse type, and `Encoder`, whatever makes them.
+"""`SparseVectors`: the one sparse type.
 
 A batch of codes in three arrays, row ``i`` in ``indptr[i]:indptr[i + 1]``::
 
@@ -16,19 +16,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from csrkit.errors import FormatError, ShapeError
+from csrkit.vectors.invariants import MAX_DIM, as_float32, check, floats, integers, row_pointer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_array
 
-__all__ = ["Encoder", "SparseVectors"]
+__all__ = ["SparseVectors"]
 
-MAX_DIM = 2**31 - 1  # indices are int32
 _BLOCK_ENTRIES = 1 << 20  # entries padded at a time in top(), 8 MB of work space
 
 
@@ -62,10 +62,10 @@ class SparseVectors:
     dim: int
 
     def __post_init__(self) -> None:
-        indptr = _integers("indptr", self.indptr, np.int64)
-        indices = _integers("indices", self.indices, np.int32)
-        values = _floats(self.values)
-        _check(indptr, indices, values, self.dim)
+        indptr = integers("indptr", self.indptr, np.int64)
+        indices = integers("indices", self.indices, np.int32)
+        values = floats(self.values)
+        check(indptr, indices, values, self.dim)
         self._freeze(indptr, indices, values, int(self.dim))
 
     def _freeze(
@@ -146,7 +146,7 @@ class SparseVectors:
 
     def _take(self, rows: NDArray[np.int64]) -> Self:
         counts = self.counts[rows]
-        indptr = _row_pointer(counts)
+        indptr = row_pointer(counts)
         within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], counts)
         source = np.repeat(self.indptr[rows], counts) + within
         return self._trusted(indptr, self.indices[source], self.values[source], self.dim)
@@ -199,7 +199,7 @@ class SparseVectors:
         rows_per_block = max(1, _BLOCK_ENTRIES // widest)
         for start in range(0, len(self), rows_per_block):
             self._keep_top(keep, start, min(start + rows_per_block, len(self)), k)
-        indptr = _row_pointer(np.minimum(counts, k))
+        indptr = row_pointer(np.minimum(counts, k))
         return self._trusted(indptr, self.indices[keep], self.values[keep], self.dim)
 
     def _keep_top(self, keep: NDArray[np.bool_], start: int, stop: int, k: int) -> None:
@@ -283,7 +283,7 @@ class SparseVectors:
             )
         counts = np.concatenate([part.counts for part in parts])
         return cls._trusted(
-            _row_pointer(counts),
+            row_pointer(counts),
             np.concatenate([part.indices for part in parts]),
             np.concatenate([part.values for part in parts]),
             dims[0],
@@ -310,9 +310,9 @@ class SparseVectors:
                 f"expected a dense array of real numbers of shape (n, dim), "
                 f"got {array.dtype} of shape {array.shape}"
             )
-        array = _as_float32(array)
+        array = as_float32(array)
         rows, columns = np.nonzero(array)
-        indptr = _row_pointer(np.bincount(rows, minlength=len(array)))
+        indptr = row_pointer(np.bincount(rows, minlength=len(array)))
         return cls(indptr, columns.astype(np.int32), array[rows, columns], array.shape[1])
 
     def to_dense(self) -> NDArray[np.float32]:
@@ -342,7 +342,7 @@ class SparseVectors:
         rows = matrix.tocsr(copy=True)
         rows.sum_duplicates()
         if rows.dtype.kind in "fiu":  # others are refused by the constructor
-            rows.data = _as_float32(rows.data)
+            rows.data = as_float32(rows.data)
         rows.eliminate_zeros()
         return cls(rows.indptr, rows.indices, rows.data, rows.shape[1])
 
@@ -399,93 +399,3 @@ class SparseVectors:
             raise
         except (SafetensorError, KeyError, TypeError, OSError, ValueError) as error:
             raise FormatError(f"{path} is not a readable file of SparseVectors: {error}") from error
-
-
-class Encoder(Protocol):
-    """Whatever turns inputs into codes: CSR models, lexical heads, retrievers.
-
-    Metrics, stores and search know nothing more about where codes come from.
-    """
-
-    def encode(self, inputs: Any, *, k: int | None = None) -> SparseVectors:
-        """Encode a batch, keeping at most k entries per row."""
-        ...
-
-
-def _row_pointer(counts: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the running total of row counts with a leading 0, int64 (n + 1,)."""
-    indptr = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=indptr[1:])
-    return indptr
-
-
-def _integers(name: str, array: ArrayLike, dtype: type[np.integer[Any]]) -> NDArray[Any]:
-    """Copy to a 1-d integer array; refuse what would be rounded or wrapped."""
-    source = np.asarray(array)
-    if source.ndim != 1 or not (source.size == 0 or np.issubdtype(source.dtype, np.integer)):
-        raise ShapeError(
-            f"expected {name} to be whole numbers in one dimension, "
-            f"got {source.dtype} of shape {source.shape}"
-        )
-    limits = np.iinfo(dtype)
-    if source.size and (source.min() < limits.min or source.max() > limits.max):
-        raise ShapeError(f"expected {name} to fit {np.dtype(dtype)}, got up to {source.max()}")
-    return source.astype(dtype)  # always a copy: the caller keeps a writable array
-
-
-def _floats(array: ArrayLike) -> NDArray[np.float32]:
-    source = np.asarray(array)
-    numeric = np.issubdtype(source.dtype, np.floating) or np.issubdtype(source.dtype, np.integer)
-    if source.ndim != 1 or not (source.size == 0 or numeric):
-        raise ShapeError(
-            f"expected values to be real numbers in one dimension, "
-            f"got {source.dtype} of shape {source.shape}"
-        )
-    return _as_float32(source)
-
-
-def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Copy; an overflow becomes inf, which `_check` names."""
-    with np.errstate(over="ignore", under="ignore"):
-        return array.astype(np.float32)
-
-
-def _check(
-    indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32], dim: int
-) -> None:
-    """Raise ShapeError naming the first row that breaks an invariant."""
-    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or not 1 <= dim <= MAX_DIM:
-        raise ShapeError(f"expected dim between 1 and {MAX_DIM}, got {dim!r}")
-    if len(indices) != len(values):
-        raise ShapeError(
-            f"expected one value per index, got {len(indices)} indices and {len(values)} values"
-        )
-    if (
-        len(indptr) < 1
-        or indptr[0] != 0
-        or indptr[-1] != len(indices)
-        or np.any(indptr[1:] < indptr[:-1])  # a difference could wrap around
-    ):
-        raise ShapeError(
-            f"expected indptr to rise from 0 to nnz={len(indices)}, got {indptr.tolist()[:5]}..."
-            f" ending at {indptr[-1] if len(indptr) else None}"
-        )
-    rising = np.diff(indices) > 0
-    inner = indptr[1:-1]
-    rising[inner[(inner > 0) & (inner < len(indices))] - 1] = True  # a new row may start lower
-    _refuse(~rising, indptr, "indices that rise strictly", indices)
-    _refuse((indices < 0) | (indices >= dim), indptr, f"indices in [0, {dim})", indices)
-    _refuse(~np.isfinite(values), indptr, "finite values", values)
-    _refuse(values == 0, indptr, "no stored zeros", values)
-
-
-def _refuse(
-    bad: NDArray[np.bool_], indptr: NDArray[np.int64], expected: str, array: NDArray[Any]
-) -> None:
-    if not bad.any():
-        return
-    entry = int(np.argmax(bad))
-    row = int(np.searchsorted(indptr, entry, side="right")) - 1
-    start, stop = int(indptr[row]), int(indptr[row + 1])
-    shown = array[start : min(stop, start + 8)].tolist()
-    raise ShapeError(f"expected {expected}, got row {row} with {shown}")
