@@ -69,10 +69,9 @@ def test_an_unknown_kind_of_store_is_code_2(run: Callable) -> None:
     assert "expected a URL with one of the schemes" in result.stderr
 
 
-@pytest.mark.parametrize("breakage", ["raise ImportError('half installed')", "EdgeShard = None"])
-def test_a_broken_library_is_code_1(breakage: str, start: Callable, tmp_path: Path) -> None:
+def test_a_broken_library_is_code_1(start: Callable, tmp_path: Path) -> None:
     """A stand-in for the engine that cannot be used, before the real one on the path."""
-    (tmp_path / "qdrant_edge.py").write_text(breakage)
+    (tmp_path / "qdrant_edge.py").write_text("raise ImportError('half installed')")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     process = start("doctor", "--json", env=os.environ | {"PYTHONPATH": path})
     out, err = process.communicate(timeout=120)

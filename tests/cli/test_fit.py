@@ -174,8 +174,8 @@ def test_ctrl_c_keeps_the_best_weights(start: Callable, embeddings: Path, tmp_pa
 
 
 def test_ctrl_c_before_anything_was_measured_keeps_nothing(start: Callable, tmp_path: Path) -> None:
-    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(4000, 128)))
-    slow = ("--n-latents", 1024, "--steps", 10**6, "--batch-size", 2048)  # 250 steps take long
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(4000, 64)))
+    slow = ("--n-latents", 512, "--steps", 10**6, "--batch-size", 2048)  # 250 steps take long
     process = start("fit", tmp_path / "rows.npy", "-o", tmp_path / "codec", *slow, "--progress")
     wait_for("fit:", process)
     process.send_signal(2)
