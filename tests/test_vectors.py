@@ -220,6 +220,14 @@ def test_top_breaks_ties_by_index_and_keeps_negative_values_last(codes: SparseVe
     np.testing.assert_array_equal(codes[3].top(4).to_dense(), DENSE[3:])
 
 
+def test_top_breaks_many_ties_of_long_rows_by_index() -> None:
+    dense = np.random.default_rng(0).integers(0, 4, (20, 300))  # short rows sort stably anyway
+    found = SparseVectors.from_dense(dense).top(100)
+    for row, values in enumerate(dense.tolist()):
+        order = sorted(range(300), key=lambda index: (-values[index], index))
+        assert found[row].indices.tolist() == sorted(order[:100])
+
+
 def test_top_is_the_same_when_rows_are_done_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     dense = np.random.default_rng(0).integers(0, 4, (50, 30)).astype(np.float32)
     codes = SparseVectors.from_dense(dense)
