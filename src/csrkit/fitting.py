@@ -119,6 +119,11 @@ def _resolve(
     if n < 10:
         raise ConfigError(f"expected at least 10 embeddings to fit on, got {n}")
     supervised = positives is not None or labels is not None
+    if supervised and not config.contrast_weight:
+        raise ConfigError(
+            "expected a contrast_weight above 0 for positives or labels to have an effect, "
+            "got FitConfig(contrast_weight=0)"
+        )
     latents = config.n_latents
     if latents is None:
         latents = _default_latents(n, dim, config.ladder[-1])
@@ -135,7 +140,6 @@ def _resolve(
             "n_latents": latents,
             "batch_size": min(config.batch_size, n - held_out),
             "similarity_rows": min(config.similarity_rows, n - held_out),
-            "contrast_weight": config.contrast_weight or (0.1 if supervised else 0.0),
             "distillation_weight": (0.0 if supervised else 0.1)
             if distillation is None
             else distillation,

@@ -11,6 +11,7 @@ import pytest
 
 import csrkit
 from csrkit import CSRModel, FitConfig
+from csrkit.errors import ConfigError
 from csrkit.metrics import exact_top, recall_at
 
 LIMIT = 10
@@ -111,9 +112,10 @@ def test_the_model_knows_its_loads_and_scales(model: CSRModel, docs: np.ndarray)
 def test_decoder_rows_have_norm_1_unless_tied(
     model: CSRModel, docs: np.ndarray, small: FitConfig
 ) -> None:
-    np.testing.assert_allclose(np.linalg.norm(model.decoder, axis=1), 1, rtol=1e-5)
-    tied = fit(docs, short(small, tied=True))
-    np.testing.assert_array_equal(tied.encoder, tied.decoder)
+    np.testing.assert_array_equal(model.encoder, model.decoder)
+    untied = fit(docs, short(small, tied=False))
+    assert not np.array_equal(untied.encoder, untied.decoder)
+    np.testing.assert_allclose(np.linalg.norm(untied.decoder, axis=1), 1, rtol=1e-5)
 
 
 def test_provenance_says_what_was_run(model: CSRModel, small: FitConfig) -> None:
@@ -121,7 +123,7 @@ def test_provenance_says_what_was_run(model: CSRModel, small: FitConfig) -> None
     assert (found.csrkit, found.rows, found.steps) == (csrkit.__version__, 1000, 150)
     resolved = FitConfig.model_validate(found.fit)
     assert resolved.n_latents == 96
-    assert (resolved.contrast_weight, resolved.aux_latents) == (0, 12)
+    assert (resolved.distillation_weight, resolved.aux_latents) == (0.1, 12)
     for name in small.model_fields_set:
         assert getattr(resolved, name) == getattr(small, name)
 
@@ -185,7 +187,8 @@ def test_positives_are_drawn_together(docs: np.ndarray, small: FitConfig) -> Non
 
 def test_labels_are_drawn_together(docs: np.ndarray, small: FitConfig) -> None:
     labels = (docs[:, 0] > 0).astype(np.int64)  # half the space: cosine hardly sees it
-    strong = FitConfig(**{**small.model_dump(exclude_unset=True), "contrast_weight": 1.0})
+    free = {"contrast_weight": 1.0, "tied": False}  # classes that reconstruction does not want
+    strong = FitConfig(**{**small.model_dump(exclude_unset=True), **free})
     same = (labels[:300, None] == labels[:300]) & ~np.eye(300, dtype=bool)
     told = margin(fit(docs, strong, labels=labels), docs[:300], docs[:300], same)
     untold = margin(fit(docs, small), docs[:300], docs[:300], same)
@@ -213,11 +216,13 @@ def test_supervision_sets_the_weights_that_were_left_open(
         fit(docs, short(small), **given).config.provenance.fit
         for given in ({}, {"labels": labels}, {"positives": docs})
     ]
-    assert [one["contrast_weight"] for one in found] == [0, 0.1, 0.1]
     assert [bool(one["distillation_weight"]) for one in found] == [True, False, False]
     kept = short(small, contrast_weight=0.3, distillation_weight=0.2)
     chosen = fit(docs, kept, labels=labels).config.provenance.fit
     assert (chosen["contrast_weight"], chosen["distillation_weight"]) == (0.3, 0.2)
+    for given in ({"labels": labels}, {"positives": docs}):
+        with pytest.raises(ConfigError, match="contrast_weight above 0"):
+            fit(docs, short(small, contrast_weight=0.0), **given)
 
 
 def test_a_load_cap_lowers_the_busiest_latent(docs: np.ndarray, small: FitConfig) -> None:

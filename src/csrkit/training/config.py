@@ -15,27 +15,18 @@ __all__ = ["FitConfig", "Recipe"]
 
 Recipe: TypeAlias = Literal["csr", "csrkit", "csrv2"]
 
+# What the papers do otherwise than csrkit; all share tied weights and the contrast.
+_PUBLISHED: dict[str, Any] = {
+    "long_prefix_share": 1.0,
+    "distillation_weight": 0.0,
+    "load_cap": None,
+}
 _RECIPES: dict[str, dict[str, Any]] = {
-    # arXiv 2503.01776: section 3.2 with the weights of tables 3 and 6 and of the
-    # released code: beta = 1/32, gamma = 0.1, temperature 0.2, tied weights
-    "csr": {
-        "tied": True,
-        "long_prefix_share": 1.0,
-        "contrast_weight": 0.1,
-        "distillation_weight": 0.0,
-        "load_cap": None,
-    },
-    # arXiv 2602.05735: k annealed from 64 over the first 70% of the steps,
-    # beta = 0.1, supervised contrast when there are labels
-    "csrv2": {
-        "tied": True,
-        "long_prefix_share": 1.0,
-        "aux_weight": 0.1,
-        "contrast_weight": 0.1,
-        "distillation_weight": 0.0,
-        "load_cap": None,
-        "anneal_from": 64,
-    },
+    # arXiv 2503.01776: section 3.2 with the weights of table 3 and of the released code
+    "csr": _PUBLISHED,
+    # arXiv 2602.05735: k annealed from 64 over the first 70% of the steps, beta = 0.1,
+    # supervised contrast when there are labels
+    "csrv2": {**_PUBLISHED, "aux_weight": 0.1, "anneal_from": 64},
     "csrkit": {},
 }
 
@@ -93,8 +84,9 @@ class FitConfig(BaseModel):
     device: str = "cpu"
     """Torch device that trains, such as "cpu" or "cuda"."""
 
-    tied: bool = False
-    """Whether the decoder is the encoder's transpose, one parameter, as published."""
+    tied: bool = True
+    """Whether the decoder is the encoder's transpose, one parameter, as published. Untied
+    decoder rows are kept at norm 1; they reconstruct no better and rank worse."""
 
     long_prefix_weight: float = Field(default=0.125, ge=0)
     """Weight of the reconstruction at 4 times the longest rung (paper: 1/8)."""
@@ -112,9 +104,9 @@ class FitConfig(BaseModel):
     dead_after: int = Field(default=30_000, ge=1)
     """Rows seen since a latent last fired, after which it counts as dead."""
 
-    contrast_weight: float = Field(default=0.0, ge=0)
-    """Weight of the non-negative contrastive loss (paper's gamma). Zero becomes 0.1
-    when positives or labels are given."""
+    contrast_weight: float = Field(default=0.1, ge=0)
+    """Weight of the non-negative contrastive loss (paper's gamma): against given positives
+    or labels, else it pushes rows apart, which spreads the load and keeps latents alive."""
 
     contrast_temperature: float = Field(default=0.2, gt=0)
     """Temperature of the contrastive loss; lower looks at the hardest negatives."""

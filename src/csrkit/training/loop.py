@@ -86,10 +86,15 @@ class _Plateau:
     best: float = -1.0
     waited: int = 0
 
-    def reached(self, recall: float) -> bool:
-        """Take one measurement; True once PATIENCE of them brought no rise."""
-        if recall > self.best + MARGIN:
-            self.best, self.waited = recall, 0
+    def reached(self, run: Run, found: Snapshot) -> bool:
+        """Take one measurement; True once PATIENCE of them brought no rise.
+
+        Without a measurement there is no plateau, and none counts while k is annealed.
+        """
+        if found.recall is None or not run.is_annealed():
+            return False
+        if found.recall > self.best + MARGIN:
+            self.best, self.waited = found.recall, 0
         else:
             self.waited += 1
         return self.waited >= PATIENCE
@@ -220,9 +225,7 @@ def train(
                 if run.step % EVERY and run.step < _planned(run):
                     continue
                 best = _better(best, run.snapshot(measure))
-                if run.schedule.total is None and (
-                    run.is_late() or (run.is_annealed() and plateau.reached(best.recall or 0.0))
-                ):
+                if run.schedule.total is None and (run.is_late() or plateau.reached(run, best)):
                     run.schedule.end_after(run.step)
                     bar.total = _planned(run) * config.batch_size
     except KeyboardInterrupt:
