@@ -206,7 +206,7 @@ def _say_answers(answers: list[Answer], say: Callable[[str], None]) -> None:
     previous = None
     for answer in answers:
         if answer.question != previous:
-            say(typer.style(f"\n{one_line(answer.question, width())}", bold=True))
+            say("\n" + typer.style(one_line(answer.question, width()), bold=True))
         previous = answer.question
         label = f"k = {answer.k}"
         texts = list(map(_hit_text, answer.hits)) or ["no document shares a latent with it"]
