@@ -27,7 +27,7 @@ def vectors(name: str) -> np.ndarray:
 
 
 def fit(rows: np.ndarray, **told: np.ndarray) -> csrkit.CSRModel:
-    config = csrkit.FitConfig(n_latents=256 if TOY else 1024, steps=STEPS)
+    config = csrkit.FitConfig(n_latents=256 if TOY else 512, steps=STEPS)
     return csrkit.fit(rows, config=config, progress=not TOY, **told)
 
 
