@@ -8,14 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from csrkit.vectors import SparseVectors
-
-settings.register_profile("csrkit", deadline=None)  # a shared machine is slow now and then
-settings.load_profile("csrkit")
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)  # denormals included
 FEW = st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.5, 1.0, -1.0])  # many ties and zeros
