@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from csrkit.model.codec import CSRModel
 
 BLOCK_ENTRIES = 1 << 25  # pre-activations held at a time: 128 MB of float32
+CPU_BLOCK_ENTRIES = 1 << 22  # 16 MB: what a cache holds
 
 
 def encode(model: CSRModel, embeddings: Any, k: int, device: str | None) -> SparseVectors:
@@ -44,7 +45,8 @@ def encode(model: CSRModel, embeddings: Any, k: int, device: str | None) -> Spar
         embeddings = embeddings.detach()
         place = torch.device(device) if device is not None else embeddings.device
     weight, bias = (torch.tensor(a, device=place) for a in (model.encoder, model._bias))
-    rows = max(1, BLOCK_ENTRIES // model.n_latents)
+    entries = CPU_BLOCK_ENTRIES if place.type == "cpu" else BLOCK_ENTRIES
+    rows = max(1, entries // model.n_latents)
     with torch.inference_mode():
         blocks = [
             _encode_block(_tensor(embeddings[start : start + rows]), start, weight, bias, k)
@@ -84,11 +86,11 @@ def _encode_block(part: Any, start: int, weight: Any, bias: Any, k: int) -> tupl
     wide = wide / peak
     unit = torch.nn.functional.normalize(wide, dim=1).to(torch.float32)
     pre = torch.addmm(bias, unit, weight.T)
-    values, indices = torch.topk(pre, k, dim=1)
-    # torch breaks ties as it likes: count the entries above the k-th value, and
-    # fill up with the lowest indices among those equal to it, as numpy does
-    last = values[:, -1:]
-    if bool(((pre >= last).sum(dim=1) > k).any()):
+    top = torch.topk(pre, min(k + 1, pre.shape[1]), dim=1)
+    values, indices = top.values[:, :k], top.indices[:, :k]
+    # torch breaks ties as it likes: where the next value equals the last one kept, take
+    # the lowest indices among those equal to it, as numpy does
+    if bool((top.values[:, k:] == top.values[:, k - 1 : k]).any()):
         order = torch.sort(pre, dim=1, descending=True, stable=True)
         values, indices = order.values[:, :k], order.indices[:, :k]
     indices, position = indices.sort(dim=1)

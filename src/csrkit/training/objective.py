@@ -118,56 +118,40 @@ class Objective:
         balance: Tensor,
     ) -> Tensor:
         """Contrast and distillation at one drawn pair of rungs."""
-        config = self.config
+        config, latents = self.config, len(balance)
         k_query, k_doc = self._sample_pair(ladder)
+        n, m = len(batch.x), min(config.similarity_rows, len(batch.x))
         total = batch.x.new_zeros(())
+        if not (config.contrast_weight or config.distillation_weight):
+            return total
+        rows = _codes(selection, slice(0, m), k_query)
+        documents = _codes(selection, slice(0, m), k_doc)
+        scores = gather_scores(rows, documents, latents)
         if config.contrast_weight:
-            contrast = self._contrast(batch, selection, k_query, k_doc, len(balance))
-            total = total + config.contrast_weight * contrast
+            contrasted = scores
+            if batch.positives is not None:  # their rows follow those of the batch
+                positives = _codes(selection, slice(n, n + m), k_doc)
+                contrasted = gather_scores(rows, positives, latents)
+            total = total + config.contrast_weight * self._contrast(contrasted, batch)
         if config.distillation_weight:
-            m = min(config.similarity_rows, len(batch.x))
-            rows, codes, mask = self._views(model, batch, selection, balance, k_query)
+            asked, mask = batch.x[:m], torch.eye(m, dtype=torch.bool, device=batch.x.device)
+            if batch.queries is not None:
+                chosen, _ = model.select(batch.queries, balance, k_query)
+                asked, mask = batch.queries, None
+                scores = gather_scores(_codes(chosen, slice(None), k_query), documents, latents)
             total = total + config.distillation_weight * losses.similarity_distillation(
-                gather_scores(codes, _codes(selection, slice(0, m), k_doc), len(balance)),
-                rows @ batch.x[:m].T,
-                config.distillation_temperature,
-                mask,
+                scores, asked @ batch.x[:m].T, config.distillation_temperature, mask
             )
         return total
 
-    def _contrast(
-        self, batch: Batch, selection: Selection, k_query: int, k_doc: int, latents: int
-    ) -> Tensor:
+    def _contrast(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Choose the contrast that the data allow: pairs, labels, or each row by itself."""
         temperature = self.config.contrast_temperature
-        n, m = len(batch.x), min(self.config.similarity_rows, len(batch.x))
-        if batch.positives is not None:  # their rows follow those of the batch
-            queries = _codes(selection, slice(0, m), k_query)
-            positives = _codes(selection, slice(n, n + m), k_doc)
-            return losses.pair_contrast(gather_scores(queries, positives, latents), temperature)
-        codes = _codes(selection, slice(0, m), k_doc)
-        scores = gather_scores(codes, codes, latents)
+        if batch.positives is not None:
+            return losses.pair_contrast(scores, temperature)
         if batch.labels is not None:
-            return losses.label_contrast(scores, batch.labels[:m], temperature)
+            return losses.label_contrast(scores, batch.labels[: len(scores)], temperature)
         return losses.self_contrast(scores, temperature)
-
-    def _views(
-        self,
-        model: Autoencoder,
-        batch: Batch,
-        selection: Selection,
-        balance: Tensor,
-        k_query: int,
-    ) -> tuple[Tensor, Selection, Tensor | None]:
-        """Return the rows that play the query, their codes, and what to mask.
-
-        Real queries if there are any; else the documents themselves.
-        """
-        if batch.queries is not None:
-            chosen, _ = model.select(batch.queries, balance, k_query)
-            return batch.queries, _codes(chosen, slice(None), k_query), None
-        m = min(self.config.similarity_rows, len(batch.x))
-        itself = torch.eye(m, dtype=torch.bool, device=batch.x.device)
-        return batch.x[:m], _codes(selection, slice(0, m), k_query), itself
 
     def _sample_pair(self, ladder: tuple[int, ...]) -> tuple[int, int]:
         """Draw two rungs; the query takes the shorter: only its k can change later."""
