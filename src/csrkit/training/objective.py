@@ -122,25 +122,29 @@ class Objective:
         k_query, k_doc = self._sample_pair(ladder)
         n, m = len(batch.x), min(config.similarity_rows, len(batch.x))
         total = batch.x.new_zeros(())
-        if not (config.contrast_weight or config.distillation_weight):
-            return total
-        rows = _codes(selection, slice(0, m), k_query)
         documents = _codes(selection, slice(0, m), k_doc)
-        scores = gather_scores(rows, documents, latents)
         if config.contrast_weight:
-            contrasted = scores
-            if batch.positives is not None:  # their rows follow those of the batch
+            if batch.positives is None:
+                # one k on both sides: with two, recall@10 at k=32 fell from 0.679 to 0.665
+                scores = gather_scores(documents, documents, latents)
+            else:  # their rows follow those of the batch
+                anchors = _codes(selection, slice(0, m), k_query)
                 positives = _codes(selection, slice(n, n + m), k_doc)
-                contrasted = gather_scores(rows, positives, latents)
-            total = total + config.contrast_weight * self._contrast(contrasted, batch)
+                scores = gather_scores(anchors, positives, latents)
+            total = total + config.contrast_weight * self._contrast(scores, batch)
         if config.distillation_weight:
-            asked, mask = batch.x[:m], torch.eye(m, dtype=torch.bool, device=batch.x.device)
+            rows = batch.x[:m]
+            mask: Tensor | None = torch.eye(m, dtype=torch.bool, device=rows.device)
+            codes = _codes(selection, slice(0, m), k_query)
             if batch.queries is not None:
-                chosen, _ = model.select(batch.queries, balance, k_query)
-                asked, mask = batch.queries, None
-                scores = gather_scores(_codes(chosen, slice(None), k_query), documents, latents)
+                rows, mask = batch.queries, None
+                chosen, _ = model.select(rows, balance, k_query)
+                codes = _codes(chosen, slice(None), k_query)
             total = total + config.distillation_weight * losses.similarity_distillation(
-                scores, asked @ batch.x[:m].T, config.distillation_temperature, mask
+                gather_scores(codes, documents, latents),
+                rows @ batch.x[:m].T,
+                config.distillation_temperature,
+                mask,
             )
         return total
 
