@@ -3,7 +3,8 @@
     python examples/04_pairs_and_labels.py
 
 With pairs or labels the training contrasts them instead of distilling similarities. Each
-codec is judged by what it was told about, on rows that it has not seen.
+codec is judged by what it was told about, on rows that it has not seen. In our runs the labels
+helped; the 750 pairs did not (0.60 against 0.62 without, standard error 0.02): they are few.
 """
 
 import json
