@@ -110,7 +110,7 @@ def test_what_is_installed_is_this_tree() -> None:
 def test_stores_and_command_are_registered_and_load() -> None:
     stores = importlib.metadata.entry_points(group="csrkit.stores")
     own = {entry.name: entry for entry in stores if entry.module.startswith("csrkit.")}
-    assert own.keys() == {"edge", "qdrant"}
+    assert own.keys() == {"edge", "memory", "qdrant"}
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="csrkit")
     for entry in [*own.values(), command]:
         assert callable(entry.load()), entry
