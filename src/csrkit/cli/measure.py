@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,35 +68,34 @@ def measured(
         The dense row, and one per k.
     """
     truth = exact_top(data.queries, data.docs, LIMIT)
+    asked = [model.encode(data.queries, k=k) for k in ladder]
+    searches = [
+        [partial(store.search, code, limit=LIMIT) for code in codes[:TIMED]] for codes in asked
+    ]
+    exact = [partial(_dense, query, data.docs) for query in data.queries[:TIMED]]
+    dense_ms, *sparse_ms = _median_ms([exact, *searches])
     dense = Row(
         k=None,
         recall=1.0,
         ndcg=_mean(ndcg_at(truth, data.relevant, LIMIT)),
         posting_cost=None,
         vector_bytes=4.0 * data.docs.shape[1],
-        ms=_median_ms(lambda query: _dense(query, data.docs), data.queries[:TIMED]),
+        ms=dense_ms,
     )
-    return [dense, *(_at(k, data, model, stored, store, truth) for k in ladder)]
-
-
-def _at(
-    k: int,
-    data: DemoData,
-    model: CSRModel,
-    stored: SparseVectors,
-    store: Store,
-    truth: NDArray[np.int64],
-) -> Row:
-    codes = model.encode(data.queries, k=k)
-    found = [[hit.id for hit in hits] for hits in store.search(codes, limit=LIMIT)]
-    return Row(
-        k=k,
-        recall=_mean(recall_at(found, truth, LIMIT)),
-        ndcg=_mean(ndcg_at(found, data.relevant, LIMIT)),
-        posting_cost=_mean(posting_cost(codes, stored)),
-        vector_bytes=_mean(bytes_per_vector(stored)),
-        ms=_median_ms(lambda code: store.search(code, limit=LIMIT), list(codes[:TIMED])),
-    )
+    rows = [dense]
+    for k, codes, ms in zip(ladder, asked, sparse_ms, strict=True):
+        found = [[hit.id for hit in hits] for hits in store.search(codes, limit=LIMIT)]
+        rows.append(
+            Row(
+                k=k,
+                recall=_mean(recall_at(found, truth, LIMIT)),
+                ndcg=_mean(ndcg_at(found, data.relevant, LIMIT)),
+                posting_cost=_mean(posting_cost(codes, stored)),
+                vector_bytes=_mean(bytes_per_vector(stored)),
+                ms=ms,
+            )
+        )
+    return rows
 
 
 def _mean(values: NDArray[Any]) -> float:
@@ -109,10 +109,12 @@ def _dense(query: NDArray[np.float32], docs: NDArray[np.float32]) -> NDArray[np.
     return best[np.argsort(-scores[best])]
 
 
-def _median_ms(search: Callable[[Any], object], queries: Sequence[Any] | NDArray[Any]) -> float:
-    times = []
-    for query in queries:
-        started = time.perf_counter()
-        search(query)
-        times.append(time.perf_counter() - started)
-    return round(1000 * float(np.median(times)), 4)
+def _median_ms(ways: Sequence[Sequence[Callable[[], object]]]) -> list[float]:
+    """Time ways to search by turns, so that a busy machine slows all of them alike."""
+    times: list[list[float]] = [[] for _ in ways]
+    for turn in zip(*ways, strict=True):
+        for way, search in enumerate(turn):
+            started = time.perf_counter()
+            search()
+            times[way].append(time.perf_counter() - started)
+    return [round(1000 * float(np.median(taken)), 4) for taken in times]
