@@ -6,9 +6,8 @@ A batch of codes in three arrays, row ``i`` in ``indptr[i]:indptr[i + 1]``::
     indices int32   (nnz,)    strictly increasing within a row, below dim
     values  float32 (nnz,)    finite, never zero
 
-The invariants are checked once, in the constructor, and the arrays are
-read-only, so a store adapter translates and never validates. It is not a
-linear-algebra type: `SparseVectors.to_scipy` gives one.
+The invariants are checked once, in the constructor, and the arrays are read-only, so a
+store adapter translates and never validates. `SparseVectors.to_scipy` does algebra.
 """
 
 from __future__ import annotations
