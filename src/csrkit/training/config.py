@@ -87,7 +87,7 @@ class FitConfig(BaseModel):
 
     tied: bool = True
     """Whether the decoder is the encoder's transpose, one parameter, as published. Untied
-    decoder rows are kept at norm 1; they reconstruct no better and rank worse."""
+    decoder rows are kept at norm 1; they ranked worse."""
 
     long_prefix_weight: float = Field(default=0.125, ge=0)
     """Weight of the reconstruction at 4 times the longest rung (paper: 1/8)."""

@@ -25,7 +25,7 @@ __all__ = ["Run", "Snapshot", "Weights", "start", "train"]
 
 EVERY = 250  # steps between two measurements of recall
 PATIENCE = 3  # measurements without a rise of MARGIN before the decay begins
-MARGIN = 0.004  # recall: about two standard errors on 1,000 queries
+MARGIN = 0.004  # recall: a smaller rise is not worth another EVERY steps
 FLOOR = 0.02  # share of the peak rate at the very end
 
 

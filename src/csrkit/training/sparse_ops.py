@@ -65,14 +65,13 @@ class _Transposed(NamedTuple):
 
     order: Tensor  # int64 (entries,), entries sorted by latent
     offsets: Tensor  # int64 (latents,), first entry of each latent
-    counts: Tensor  # int64 (latents,)
 
 
 def _transpose(indices: Tensor, latents: int) -> _Transposed:
     flat = indices.reshape(-1)
     counts = torch.bincount(flat, minlength=latents)
     offsets = counts.cumsum(0) - counts
-    return _Transposed(torch.argsort(flat, stable=True), offsets, counts)
+    return _Transposed(torch.argsort(flat, stable=True), offsets)
 
 
 def _scatter(transposed: _Transposed, weights: Tensor, source_row: Tensor, table: Tensor) -> Tensor:
