@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 from sklearn.metrics import ndcg_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from csrkit import metrics
-from csrkit.errors import ShapeError
+from csrkit.errors import ConfigError, ShapeError
 from csrkit.metrics import (
+    Interval,
+    _fidelity,
+    _interval,
+    bootstrap_interval,
     bytes_per_vector,
     exact_top,
     hit_rate_at,
@@ -76,8 +80,8 @@ def test_exact_top_over_many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     docs = np.round(docs * 4) / 4  # sums of these are exact: equal rows give equal scores
     queries = np.round(queries * 4) / 4
     want = np.argsort(-(queries @ docs.T), axis=1, kind="stable")[:, :40]
-    monkeypatch.setattr(metrics, "_DOC_ROWS", 16)
-    monkeypatch.setattr(metrics, "_QUERY_ROWS", 7)
+    monkeypatch.setattr(_fidelity, "_DOC_ROWS", 16)
+    monkeypatch.setattr(_fidelity, "_QUERY_ROWS", 7)
     np.testing.assert_array_equal(exact_top(queries, docs, 40), want)
 
 
@@ -249,3 +253,56 @@ def test_cost_refuses() -> None:
         posting_cost(batch, SparseVectors.from_dense([[1.0, 0.0, 0.0]]))
     with pytest.raises(ShapeError, match="at least one code, got none"):
         posting_cost(batch, batch[:0])
+
+
+# -- intervals ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_interval_is_that_of_scipy(level: float) -> None:
+    values = np.random.default_rng(2).beta(5, 1, 300)
+    rng = np.random.default_rng(3)
+    want = bootstrap(
+        (values,),
+        np.mean,
+        confidence_level=level,
+        method="percentile",
+        n_resamples=20_000,
+        random_state=rng,
+    ).confidence_interval
+    got = bootstrap_interval(values, level=level, resamples=20_000, seed=1)
+    # the same ends to the noise of 20,000 draws, about a hundredth of the width
+    assert got.low == pytest.approx(want.low, abs=0.04 * (want.high - want.low))
+    assert got.high == pytest.approx(want.high, abs=0.04 * (want.high - want.low))
+    assert got.value == pytest.approx(values.mean())
+
+
+def test_interval_covers_the_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(4)
+    ends = [bootstrap_interval(rng.beta(4, 2, 80), seed=i, resamples=400) for i in range(400)]
+    covered = np.mean([one.low <= 4 / 6 <= one.high for one in ends])
+    assert (
+        0.91 <= covered <= 0.98
+    )  # 0.95, give or take three deviations of 400 tries
+
+
+def test_interval_is_repeatable_and_blocks_do_not_change_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = np.arange(50) % 7 / 7
+    whole = bootstrap_interval(values, seed=5)
+    assert bootstrap_interval(values, seed=5) == whole
+    assert bootstrap_interval(values, seed=6) != whole
+    monkeypatch.setattr(_interval, "_DRAWS", 170)
+    assert bootstrap_interval(values, seed=5) == whole
+    assert bootstrap_interval([0.3, 0.3, 0.3]) == pytest.approx(Interval(0.3, 0.3, 0.3))
+
+
+def test_interval_refuses() -> None:
+    for values in ([], [[1.0]], [1.0, np.nan]):
+        with pytest.raises(ShapeError, match="expected finite values, one per query"):
+            bootstrap_interval(values)
+    with pytest.raises(ConfigError, match=r"got level=1, resamples=1000"):
+        bootstrap_interval([1.0], level=1)
+    with pytest.raises(ConfigError, match=r"resamples=0"):
+        bootstrap_interval([1.0], resamples=0)
