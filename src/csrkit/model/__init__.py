@@ -1,5 +1,19 @@
 """`CSRModel`: frozen weights, encode and decode, files. Needs numpy only."""
 
+from csrkit.model.card import Calibration, Card, Effort, Measured, Rescore, Setting
 from csrkit.model.codec import CSRModel, ModelConfig, Provenance, array_shapes, load, scale_count
 
-__all__ = ["CSRModel", "ModelConfig", "Provenance", "array_shapes", "load", "scale_count"]
+__all__ = [
+    "CSRModel",
+    "Calibration",
+    "Card",
+    "Effort",
+    "Measured",
+    "ModelConfig",
+    "Provenance",
+    "Rescore",
+    "Setting",
+    "array_shapes",
+    "load",
+    "scale_count",
+]
