@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from csrkit.model import CSRModel
     from csrkit.sources import Source
     from csrkit.training.data import TrainingData
+    from csrkit.training.loop import Trained
 
 __all__ = ["fit"]
 
@@ -65,7 +66,7 @@ def fit(
         ShapeError: If the rows are not (n, dim) finite, non-zero numbers, or the
             inputs do not fit each other.
         ConfigError: If settings contradict each other or the data, or training
-            diverges with them.
+            diverges with them before anything was measured.
         MissingExtra: If torch is not installed.
         KeyboardInterrupt: If interrupted before anything was measured.
 
@@ -83,15 +84,33 @@ def fit(
     data, held_out = _assemble(source, positives, labels, queries, config)
     from csrkit.training.run import run
 
-    model, interrupted = run(data, held_out, config, progress=progress, sample_rows=SAMPLE_ROWS)
-    if interrupted:
-        found = model.config.provenance
-        warnings.warn(
-            f"fit was interrupted: returning the weights of step {found.steps}, "
-            f"the best measured so far (recall@10 {found.recall})",
-            stacklevel=2,
-        )
+    model, trained = run(data, held_out, config, progress=progress, sample_rows=SAMPLE_ROWS)
+    if cut_short := _cut_short(trained):
+        warnings.warn(cut_short, stacklevel=2)
     return model
+
+
+def _cut_short(trained: Trained) -> str | None:
+    """Say what ended training early, and what is kept; None if nothing did."""
+    from csrkit.training.loop import Ending
+
+    best = trained.best
+    kept = (
+        f"returning the last measured weights, of step {best.step} (recall not measured)"
+        if best.recall is None
+        else f"returning the weights of step {best.step}, the best measured so far "
+        f"(recall@10 {best.recall})"
+    )
+    match trained.ending:
+        case Ending.DONE:
+            return None
+        case Ending.INTERRUPTED:
+            return f"fit was interrupted: {kept}"
+        case Ending.DIVERGED:
+            return (
+                f"training diverged by step {trained.steps}, whose weights hold NaN or are too "
+                f"large to encode with: {kept}; lower FitConfig(learning_rate={trained.rate:.4g})"
+            )
 
 
 def _check_config(config: FitConfig) -> None:

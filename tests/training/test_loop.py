@@ -14,6 +14,7 @@ import torch
 
 import csrkit
 from csrkit import FitConfig
+from csrkit.errors import ConfigError
 from csrkit.training import loop
 from csrkit.training.autoencoder import Autoencoder
 from csrkit.training.balance import LoadBalance
@@ -162,6 +163,7 @@ def test_measuring_changes_no_counter_and_no_weight() -> None:
     before = [run.since_fired.clone(), run.balance.bias.clone(), run.balance.loads.clone()]
     before += [p.detach().clone() for p in run.model.parameters()] + [generator.get_state()]
     taken = run.snapshot(lambda weights: float(weights.encoder.mul_(2).sum() * 0 + 0.25))
+    assert taken is not None
     after = [run.since_fired, run.balance.bias, run.balance.loads, *run.model.parameters()]
     assert all(map(torch.equal, before, [*after, generator.get_state()]))
     assert (taken.recall, taken.step, run.step) == (0.25, 1, 1)
@@ -170,8 +172,9 @@ def test_measuring_changes_no_counter_and_no_weight() -> None:
 def test_a_snapshot_holds_the_balance_in_its_bias() -> None:
     run = make_run()
     run.balance.bias -= 0.5
-    weights = run.snapshot(None).weights
-    torch.testing.assert_close(weights.latent_bias, run.model.latent_bias.detach() - 0.5)
+    taken = run.snapshot(None)
+    assert taken is not None
+    torch.testing.assert_close(taken.weights.latent_bias, run.model.latent_bias.detach() - 0.5)
 
 
 # -- load balance ----------------------------------------------------------------------------
@@ -274,3 +277,73 @@ def test_a_real_ctrl_c_in_a_real_process() -> None:
     assert int(steps) >= 5
     assert encodes == b"True"
     assert b"UserWarning: fit was interrupted: returning the weights of step" in err
+
+
+# -- divergence -------------------------------------------------------------------------------
+
+
+def poison_after(monkeypatch: pytest.MonkeyPatch, steps: int, value: float) -> None:
+    """Let a later batch hold what no checked input can, so that the real steps diverge."""
+    batches = TrainingData.batches
+
+    def poisoned(self: TrainingData, *args: Any) -> Iterator[Batch]:
+        for count, one in enumerate(batches(self, *args)):
+            yield one if count < steps else one._replace(x=one.x * value)
+
+    monkeypatch.setattr(TrainingData, "batches", poisoned)
+
+
+@pytest.mark.parametrize("holdout", [50, 0])
+def test_a_late_divergence_keeps_what_was_measured_before(
+    holdout: int, docs: np.ndarray, small: FitConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the NaN of a late step threw the good weights of earlier ones away."""
+    config = FitConfig(**{**small.model_dump(exclude_unset=True), "steps": 40, "holdout": holdout})
+    monkeypatch.setattr(loop, "EVERY", 4)
+    interrupt_after(monkeypatch, 9)
+    with pytest.warns(UserWarning, match="fit was interrupted"):
+        expected = csrkit.fit(docs, config=config, progress=False)
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "EVERY", 4)
+    poison_after(monkeypatch, 9, np.nan)
+    with pytest.warns(UserWarning, match="training diverged") as caught:
+        model = csrkit.fit(docs, config=config, progress=False)
+    assert model.fingerprint == expected.fingerprint
+    found = model.config.provenance
+    kept = (
+        f"returning the weights of step {found.steps}, the best measured so far "
+        f"(recall@10 {found.recall})"
+        if holdout
+        else "returning the last measured weights, of step 8 (recall not measured)"
+    )
+    assert [str(one.message) for one in caught] == [
+        "training diverged by step 12, whose weights hold NaN or are too large to encode with: "
+        f"{kept}; lower FitConfig(learning_rate=0.005)"
+    ]
+    assert caught[0].filename == __file__
+
+
+def test_an_early_divergence_is_raised_with_the_rate_that_was_used(
+    docs: np.ndarray, small: FitConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**small.model_dump(exclude_unset=True), "learning_rate": None, "steps": 6}
+    poison_after(monkeypatch, 2, np.nan)
+    with pytest.raises(ConfigError) as caught:
+        csrkit.fit(docs, config=FitConfig(**settings), progress=False)
+    rate = 8e-4 / (96 / 16384) ** 0.5
+    assert str(caught.value) == (
+        "training diverged: the weights of step 6 hold NaN or are too large to encode with, "
+        f"lower FitConfig(learning_rate={rate:.4g})"
+    )
+
+
+@pytest.mark.parametrize("name", loop.Weights._fields)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_weights_that_cannot_encode_are_no_snapshot(name: str, value: float) -> None:
+    run = make_run(tied=False)
+    assert run.snapshot(None) is not None
+    with torch.no_grad():
+        getattr(run.model, name)[0] = value
+    # a decoder row or a bias of 1e30 is useless, which recall shows, but it is no overflow
+    usable = value == 1e30 and name in ("decoder", "latent_bias")
+    assert (run.snapshot(None) is not None) == usable

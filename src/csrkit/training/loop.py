@@ -2,26 +2,29 @@
 
 The learning rate warms up, stays, and decays to near zero at the end. Without a
 number of steps, the end is called when the held-out recall stops rising: the
-measurement that users care about, not the loss.
+measurement that users care about, not the loss. Weights that have diverged end it
+at the last measurement before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from csrkit.errors import ConfigError
 from csrkit.training.autoencoder import Autoencoder
 from csrkit.training.balance import LoadBalance
 from csrkit.training.config import FitConfig
 from csrkit.training.data import TrainingData
 from csrkit.training.objective import Batch, Objective, StepResult
 
-__all__ = ["Run", "Snapshot", "Weights", "start", "train"]
+__all__ = ["Ending", "Run", "Snapshot", "Trained", "Weights", "start", "train"]
 
 EVERY = 250  # steps between two measurements of recall
 PATIENCE = 3  # measurements without a rise of MARGIN before the decay begins
@@ -37,6 +40,12 @@ class Weights(NamedTuple):
     latent_bias: Tensor
     pre_bias: Tensor
 
+    def can_encode(self) -> bool:
+        """Return True if every pre-activation of a row of norm 1 is finite."""
+        norms = torch.linalg.vector_norm(self.encoder, dim=1)
+        bound = norms * (1 + torch.linalg.vector_norm(self.pre_bias)) + self.latent_bias.abs()
+        return bool(bound.isfinite().all() and self.decoder.isfinite().all())
+
 
 class Snapshot(NamedTuple):
     """Weights worth keeping.
@@ -50,6 +59,30 @@ class Snapshot(NamedTuple):
     weights: Weights
     recall: float | None
     step: int
+
+
+class Ending(Enum):
+    """What ended a training run."""
+
+    DONE = "done"  # its steps, or a plateau
+    INTERRUPTED = "interrupted"  # Ctrl-C
+    DIVERGED = "diverged"  # weights that make no finite codes
+
+
+class Trained(NamedTuple):
+    """What a training run leaves.
+
+    Attributes:
+        best: The snapshot of the highest recall, or the last where none was measured.
+        ending: Why it ended.
+        steps: Steps taken, those after the best snapshot included.
+        rate: Peak learning rate.
+    """
+
+    best: Snapshot
+    ending: Ending
+    steps: int
+    rate: float
 
 
 @dataclass
@@ -166,8 +199,8 @@ class Run:
         """Return the latents that have not fired for ``dead_after`` rows, int64 (n_dead,)."""
         return (self.since_fired > self.config.dead_after).nonzero()[:, 0]
 
-    def snapshot(self, measure: Callable[[Weights], float] | None) -> Snapshot:
-        """Copy the weights and measure them."""
+    def snapshot(self, measure: Callable[[Weights], float] | None) -> Snapshot | None:
+        """Copy the weights and measure them; None if they make no finite codes any more."""
         with torch.no_grad():
             bias = self.model.latent_bias + self.balance.bias
             weights = Weights(
@@ -176,7 +209,13 @@ class Run:
                 bias.detach().cpu().clone(),
                 self.model.pre_bias.detach().cpu().clone(),
             )
+        if not weights.can_encode():
+            return None
         return Snapshot(weights, None if measure is None else measure(weights), self.step)
+
+    def peak_rate(self) -> float:
+        """Return the highest learning rate of the schedule."""
+        return float(self.optimizer.param_groups[0]["peak"])
 
 
 def train(
@@ -186,8 +225,8 @@ def train(
     config: FitConfig,
     measure: Callable[[Weights], float] | None,
     progress: bool,
-) -> tuple[Snapshot, bool]:
-    """Train until the steps are done, recall stops rising, or Ctrl-C.
+) -> Trained:
+    """Train until the steps are done, recall stops rising, weights diverge, or Ctrl-C.
 
     Args:
         model: Starting weights; changed in place.
@@ -198,9 +237,10 @@ def train(
         progress: Whether to show a progress bar.
 
     Returns:
-        The best snapshot and whether training was interrupted.
+        The best snapshot, and what ended the run.
 
     Raises:
+        ConfigError: If the weights diverged before anything was measured.
         KeyboardInterrupt: If interrupted before anything was measured.
     """
     run = start(model, config, objective)
@@ -224,16 +264,29 @@ def train(
                     _show(bar, run, result, best)
                 if run.step % EVERY and run.step < _planned(run):
                     continue
-                best = _better(best, run.snapshot(measure))
+                found = run.snapshot(measure)
+                if found is None:
+                    return _diverged(run, best)
+                best = _better(best, found)
                 if run.schedule.total is None and (run.is_late() or plateau.reached(run, best)):
                     run.schedule.end_after(run.step)
                     bar.total = _planned(run) * config.batch_size
     except KeyboardInterrupt:
         if best is None:
             raise
-        return best, True
+        return Trained(best, Ending.INTERRUPTED, run.step, run.peak_rate())
     assert best is not None  # at least one step was taken, and the last is measured
-    return best, False
+    return Trained(best, Ending.DONE, run.step, run.peak_rate())
+
+
+def _diverged(run: Run, best: Snapshot | None) -> Trained:
+    """Keep what was measured before; refuse the settings if that is nothing."""
+    if best is None:
+        raise ConfigError(
+            f"training diverged: the weights of step {run.step} hold NaN or are too large to "
+            f"encode with, lower FitConfig(learning_rate={run.peak_rate():.4g})"
+        )
+    return Trained(best, Ending.DIVERGED, run.step, run.peak_rate())
 
 
 def start(model: Autoencoder, config: FitConfig, objective: Objective) -> Run:

@@ -14,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from csrkit import __version__
-from csrkit.errors import ConfigError
 from csrkit.metrics import exact_top, recall_at
 from csrkit.model import CSRModel, ModelConfig, Provenance, array_shapes, scale_count
 from csrkit.training.autoencoder import Autoencoder
 from csrkit.training.config import FitConfig
 from csrkit.training.data import TrainingData
-from csrkit.training.loop import Snapshot, Weights, train
+from csrkit.training.loop import Snapshot, Trained, Weights, train
 from csrkit.training.objective import Objective
 from csrkit.vectors import SparseVectors
 
@@ -38,7 +37,7 @@ def run(
     *,
     progress: bool,
     sample_rows: int,
-) -> tuple[CSRModel, bool]:
+) -> tuple[CSRModel, Trained]:
     """Train one model.
 
     Args:
@@ -50,7 +49,7 @@ def run(
         sample_rows: Training rows that start the weights and measure the result.
 
     Returns:
-        The best model and whether training was interrupted.
+        The best model, and the run it came from.
     """
     sample = data.sample(sample_rows, config.seed)
     # float64: the variance of tightly packed rows is a small difference
@@ -68,8 +67,8 @@ def run(
     model.fit_scale_(torch.from_numpy(sample[:SCALE_ROWS]).to(config.device), config.ladder[-1])
     objective = Objective(config, max(variance, 1e-12), generator)
     measure = _measure(sample[:DOCUMENTS], queries, config) if len(queries) else None
-    best, interrupted = train(model, data, objective, config, measure, progress)
-    return _freeze(best, sample, config, data.embeddings.n), interrupted
+    trained = train(model, data, objective, config, measure, progress)
+    return _freeze(trained.best, sample, config, data.embeddings.n), trained
 
 
 def _measure(
@@ -137,11 +136,6 @@ def _model(
     weights: Weights, config: FitConfig, *, rows: int, step: int, recall: float | None
 ) -> CSRModel:
     """Wrap weights, with scales of 1 and loads of 0."""
-    if not all(torch.isfinite(array).all() for array in weights):
-        raise ConfigError(
-            "training diverged: the weights hold NaN or Inf, lower "
-            f"FitConfig(learning_rate={config.learning_rate})"
-        )
     latents, dim = weights.encoder.shape
     settings = ModelConfig(
         dim=dim,
