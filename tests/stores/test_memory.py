@@ -9,7 +9,7 @@ import pytest
 from csrkit.errors import ConfigError, FormatError, StoreError
 from csrkit.stores import MemoryStore
 from csrkit.stores.memory import open_url
-from csrkit.stores.testing import random_codes
+from csrkit.stores.testing import random_codes, random_residuals
 from csrkit.vectors import SparseVectors
 
 
@@ -64,6 +64,7 @@ def test_what_is_saved_is_loaded_in_the_same_order(tmp_path: Path) -> None:
     assert loaded.search(codes) == store.search(codes)
     assert sorted(file.name for file in (tmp_path / "saved").iterdir()) == [
         "codes.safetensors",
+        "residuals.npy",
         "store.json",
     ]
 
@@ -105,6 +106,34 @@ def test_missing_codes_are_refused(tmp_path: Path) -> None:
         MemoryStore.load(tmp_path)
     with pytest.raises(FormatError, match="no MemoryStore at"):
         MemoryStore.load(tmp_path / "nowhere")
+
+
+def test_residuals_that_do_not_fit_the_codes_are_refused(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.upsert([1, 2], random_codes(0, 2), residuals=random_residuals(0, 2))
+    store.save(tmp_path)
+    for bad in (random_residuals(0, 3), random_residuals(0, 2)[0], np.zeros((2, 4))):
+        np.save(tmp_path / "residuals.npy", bad)
+        with pytest.raises(FormatError, match="whole MemoryStore"):
+            MemoryStore.load(tmp_path)
+    for text in ("", "no array"):
+        (tmp_path / "residuals.npy").write_text(text)
+        with pytest.raises(FormatError, match="whole MemoryStore"):
+            MemoryStore.load(tmp_path)
+    (tmp_path / "residuals.npy").unlink()
+    with pytest.raises(FormatError, match=r"residuals\.npy"):
+        MemoryStore.load(tmp_path)
+
+
+def test_residuals_stay_with_their_ids_when_the_index_is_rebuilt() -> None:
+    codes, residuals = random_codes(0, 6), random_residuals(0, 6)
+    store = MemoryStore()
+    store.upsert(range(4), codes[:4], residuals=residuals[:4])
+    store.delete([0])
+    store.upsert([2], codes[4], residuals=residuals[4:5])
+    store.search(codes)  # drops the rows of no id
+    store.upsert([9], codes[5], residuals=residuals[5:])
+    np.testing.assert_array_equal(store.fetch_residuals([9, 1, 2, 3]), residuals[[5, 1, 4, 3]])
 
 
 def test_a_url_has_no_address() -> None:

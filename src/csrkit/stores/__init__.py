@@ -13,18 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from csrkit.stores._open import open_store
-    from csrkit.stores.base import Hit, Store
+    from csrkit.stores.base import DenseStore, Hit, ResidualStore, Store
     from csrkit.stores.edge import EdgeStore
     from csrkit.stores.memory import MemoryStore
     from csrkit.stores.qdrant import QdrantStore
 
-__all__ = ["EdgeStore", "Hit", "MemoryStore", "QdrantStore", "Store", "open_store"]
+__all__ = [
+    "DenseStore",
+    "EdgeStore",
+    "Hit",
+    "MemoryStore",
+    "QdrantStore",
+    "ResidualStore",
+    "Store",
+    "open_store",
+]
 
 _HOME = {
+    "DenseStore": "csrkit.stores.base",
     "EdgeStore": "csrkit.stores.edge",
     "Hit": "csrkit.stores.base",
     "MemoryStore": "csrkit.stores.memory",
     "QdrantStore": "csrkit.stores.qdrant",
+    "ResidualStore": "csrkit.stores.base",
     "Store": "csrkit.stores.base",
     "open_store": "csrkit.stores._open",
 }

@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError, StoreError
 from csrkit.stores._ids import ID_KEY, known_ids
 from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
 
-__all__ = ["Upsert", "checked_dim", "checked_limit", "checked_upsert"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Upsert",
+    "checked_dim",
+    "checked_limit",
+    "checked_residuals",
+    "checked_upsert",
+    "kept_residuals",
+]
 
 # Qdrant's engine accepts JSON nested 125 deep and can then neither read the
 # payload nor reload its write-ahead log (seen in qdrant-edge-py 0.9.0).
@@ -94,6 +106,69 @@ def checked_dim(codes: SparseVectors, dim: int | None) -> None:
             f"expected codes over {dim} latents, as this store holds them, got {codes.dim}: "
             "they come from another model"
         )
+
+
+def checked_residuals(
+    residuals: NDArray[np.uint8] | None, n: int, width: int | None
+) -> NDArray[np.uint8] | None:
+    """Refuse residuals that are not those of the store.
+
+    Args:
+        residuals: What `ResidualStore.upsert` got.
+        n: Number of codes.
+        width: Bytes per residual of the store, 0 if it keeps none, None before
+            the first upsert.
+
+    Returns:
+        uint8 (n, width), not copied; None if the store keeps none.
+
+    Raises:
+        ShapeError: If dtype, number or width differ.
+    """
+    if residuals is None:
+        if width and n:
+            raise ShapeError(
+                f"expected residuals of {width} bytes per code, as this store holds them, "
+                "got none: pass residuals=model.encode_residuals(embeddings, codes)"
+            )
+        return None
+    got = np.asarray(residuals)
+    if got.dtype != np.uint8 or got.ndim != 2 or len(got) != n or not got.shape[1]:
+        raise ShapeError(
+            f"expected residuals as uint8 of shape ({n}, width), one row per code, "
+            f"got {got.dtype} of shape {got.shape}"
+        )
+    if width == 0:
+        raise ShapeError(
+            f"expected no residuals, as this store was filled without any, got {got.shape[1]} "
+            "bytes per code: store all codes again, in a new store, to keep them"
+        )
+    if width not in (None, got.shape[1]):
+        raise ShapeError(
+            f"expected residuals of {width} bytes per code, as this store holds them, "
+            f"got {got.shape[1]}: they come from another model"
+        )
+    return got
+
+
+def kept_residuals(residuals: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """Return residuals that were fetched.
+
+    Args:
+        residuals: As `ResidualStore.fetch_both` gives them.
+
+    Returns:
+        The same.
+
+    Raises:
+        StoreError: If the store keeps none.
+    """
+    if residuals is None:
+        raise StoreError(
+            "this store keeps no residuals: its first upsert came without; "
+            "store the codes again, in a new store, with residuals="
+        )
+    return residuals
 
 
 def checked_limit(limit: int) -> None:

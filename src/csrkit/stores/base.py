@@ -1,5 +1,9 @@
 """`Store`, the protocol every vector store meets, and `Hit`, what a search returns.
 
+Two larger protocols say what a store can do for rescoring: `ResidualStore` keeps,
+beside each code, bytes that the code does not explain; `DenseStore` rescores from a
+dense vector of its own.
+
 A store keeps codes by id and finds those with the largest inner product. It
 takes codes from any encoder, in the vendor's own client, with the vendor's own
 filter objects; it never encodes and never normalises.
@@ -15,6 +19,8 @@ checks them against `MemoryStore`, the exact reference:
 - A document without a latent of the query is not a hit; neither is one whose
   score is exactly 0, which only negative weights can bring about.
 - The order of equal scores is the engine's business.
+- The first upsert fixes whether there are residuals and how wide they are: a
+  later one that differs is refused, so that each code has one or none has.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 
     from csrkit.vectors import SparseVectors
 
-__all__ = ["Hit", "Id", "Ids", "Payload", "Store"]
+__all__ = ["DenseStore", "Hit", "Id", "Ids", "Payload", "ResidualStore", "Store"]
 
 Id: TypeAlias = int | str | UUID
 Ids: TypeAlias = "Sequence[Id] | NDArray[np.integer[Any]]"
@@ -125,4 +131,110 @@ class Store(Protocol):
 
     def count(self) -> int:
         """Return the exact number of stored ids."""
+        ...
+
+
+@runtime_checkable
+class ResidualStore(Store, Protocol):
+    """A store that keeps, beside each code, bytes that it does not look into."""
+
+    @property
+    def residual_bytes(self) -> int:
+        """Bytes per residual; 0 if none are kept, or nothing was stored yet."""
+        ...
+
+    def upsert(
+        self,
+        ids: Ids,
+        codes: SparseVectors,
+        payloads: Sequence[Payload | None] | None = None,
+        *,
+        residuals: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Insert or replace codes, payloads and residuals.
+
+        Args:
+            ids: One id per code, each once; see `Store.upsert`.
+            codes: Rows to store.
+            payloads: One JSON object or None per id; left out, ids keep theirs.
+            residuals: uint8 (n, width), one row of bytes per code, such as
+                `CSRModel.encode_residuals` gives. The first upsert fixes the
+                width; left out there, the store keeps none.
+
+        Raises:
+            ShapeError: If the numbers of ids, codes, payloads and residuals differ,
+                or the width of the codes or of the residuals is not the store's.
+            StoreError: If an id or payload is refused, or the store fails; the
+                message names the ids.
+        """
+        ...
+
+    def fetch_residuals(self, ids: Ids) -> NDArray[np.uint8]:
+        """Return the stored residuals of the ids, in their order.
+
+        Args:
+            ids: Ids that were upserted; one may occur several times.
+
+        Returns:
+            uint8 (n, residual_bytes), the bytes as they were given.
+
+        Raises:
+            StoreError: If an id is not in the store (the message names it), or the
+                store keeps no residuals.
+        """
+        ...
+
+    def fetch_both(self, ids: Ids) -> tuple[SparseVectors, NDArray[np.uint8] | None]:
+        """Return the stored codes and residuals of the ids in one round trip.
+
+        Args:
+            ids: Ids that were upserted; one may occur several times.
+
+        Returns:
+            One row per id, in their order, and uint8 (n, residual_bytes), or None if
+            the store keeps no residuals.
+
+        Raises:
+            StoreError: If an id is not in the store (the message names it), or
+                nothing was ever stored, so that the width is not known.
+        """
+        ...
+
+
+@runtime_checkable
+class DenseStore(Store, Protocol):
+    """A store that can rescore what the codes find, from a dense vector it holds as well."""
+
+    def search_dense(
+        self,
+        codes: SparseVectors,
+        queries: NDArray[np.float32],
+        *,
+        vector: str,
+        candidates: int,
+        limit: int = 10,
+        filter: Any = None,
+    ) -> list[list[Hit]]:
+        """Find candidates by their codes and rank them by a dense vector, in one call.
+
+        Args:
+            codes: Queries as codes, for the first stage.
+            queries: The same queries as float32 (q, dim), for the second.
+            vector: Name of the dense vector.
+            candidates: Documents per query that the first stage passes on, at least
+                ``limit``: more costs time and loses fewer documents.
+            limit: Most hits per query, at least 1.
+            filter: The vendor's own filter object, for the first stage.
+
+        Returns:
+            Hits, the best first. The score is what the store computes between query
+            and vector: their cosine, inner product or distance, as the vector was
+            defined. A document without the vector is no hit.
+
+        Raises:
+            ConfigError: If limit is below 1, or there are fewer candidates than limit.
+            ShapeError: If there is not one finite query per code, or a width is not
+                the store's.
+            StoreError: If there is no such vector, or the store fails.
+        """
         ...

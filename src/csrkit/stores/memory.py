@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 import numpy as np
 
 from csrkit.errors import ConfigError, FormatError, StoreError
-from csrkit.stores._checks import checked_dim, checked_limit, checked_upsert
+from csrkit.stores._checks import (
+    checked_dim,
+    checked_limit,
+    checked_residuals,
+    checked_upsert,
+    kept_residuals,
+)
 from csrkit.stores._ids import known_ids, shown
 from csrkit.stores.base import Hit, Ids, Payload
 from csrkit.vectors import SparseVectors
@@ -68,6 +74,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._parts: list[SparseVectors] = []
+        self._residuals: list[NDArray[np.uint8]] = []  # as the parts; (n, 0) if none are kept
         self._row_of: dict[int | str, int] = {}  # id -> row of the parts together
         self._payloads: dict[int | str, dict[str, Any]] = {}  # ids with a payload only
         self._postings: _Postings | None = None  # None: changed since the last search
@@ -77,25 +84,39 @@ class MemoryStore:
         """Width of the codes; None before the first upsert."""
         return self._parts[0].dim if self._parts else None
 
+    @property
+    def residual_bytes(self) -> int:
+        """Bytes per residual; 0 if none are kept, or nothing was stored yet."""
+        return int(self._residuals[0].shape[1]) if self._residuals else 0
+
     def upsert(
-        self, ids: Ids, codes: SparseVectors, payloads: Sequence[Payload | None] | None = None
+        self,
+        ids: Ids,
+        codes: SparseVectors,
+        payloads: Sequence[Payload | None] | None = None,
+        *,
+        residuals: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Insert or replace codes and payloads; see `Store.upsert`.
+        """Insert or replace codes, payloads and residuals; see `ResidualStore.upsert`.
 
         Args:
             ids: One id per code, each once.
             codes: Rows to store.
             payloads: One JSON object or None per id; left out, ids keep theirs.
+            residuals: uint8 (n, width), or None; as the first upsert had it.
 
         Raises:
-            ShapeError: If the numbers or the width do not match.
+            ShapeError: If the numbers or the widths do not match.
             StoreError: If an id or payload is refused.
         """
         checked = checked_upsert(ids, codes, payloads, self.dim)
+        width = self.residual_bytes if self._parts else None
+        rest = checked_residuals(residuals, len(codes), width)
         if not checked.ids:
             return
         first = sum(map(len, self._parts))
         self._parts.append(codes)
+        self._residuals.append(_or_none_kept(rest, len(codes)).copy())
         self._row_of.update(zip(checked.ids, range(first, first + len(codes)), strict=True))
         self._postings = None
         for one, payload in zip(checked.ids, checked.payloads or [], strict=False):
@@ -164,8 +185,8 @@ class MemoryStore:
 
     def _index(self) -> _Postings:
         if self._postings is None:
-            live = self._rows(self._row_of)
-            self._parts = [live]
+            live, residuals = self._rows(self._row_of)
+            self._parts, self._residuals = [live], [residuals]
             self._row_of = {one: row for row, one in enumerate(self._row_of)}
             order = np.argsort(live.indices, kind="stable")
             latents, starts = np.unique(live.indices[order], return_index=True)
@@ -177,9 +198,12 @@ class MemoryStore:
             )
         return self._postings
 
-    def _rows(self, ids: Iterable[int | str]) -> SparseVectors:
+    def _rows(self, ids: Iterable[int | str]) -> tuple[SparseVectors, NDArray[np.uint8]]:
+        if len(self._parts) > 1:
+            self._parts = [SparseVectors.concat(self._parts)]
+            self._residuals = [np.concatenate(self._residuals)]
         rows = np.fromiter((self._row_of[one] for one in ids), np.int64)
-        return SparseVectors.concat(self._parts)[rows]
+        return self._parts[0][rows], self._residuals[0][rows]
 
     def fetch(self, ids: Ids) -> SparseVectors:
         """Return the stored codes of the ids, in their order.
@@ -193,6 +217,35 @@ class MemoryStore:
         Raises:
             StoreError: If an id is not in the store, or nothing was ever stored.
         """
+        return self.fetch_both(ids)[0]
+
+    def fetch_residuals(self, ids: Ids) -> NDArray[np.uint8]:
+        """Return the stored residuals of the ids, in their order.
+
+        Args:
+            ids: Ids that were upserted; one may occur several times.
+
+        Returns:
+            uint8 (n, residual_bytes).
+
+        Raises:
+            StoreError: If an id is not in the store, or the store keeps no residuals.
+        """
+        return kept_residuals(self.fetch_both(ids)[1])
+
+    def fetch_both(self, ids: Ids) -> tuple[SparseVectors, NDArray[np.uint8] | None]:
+        """Return the stored codes and residuals of the ids, in their order.
+
+        Args:
+            ids: Ids that were upserted; one may occur several times.
+
+        Returns:
+            One row per id, and uint8 (n, residual_bytes), or None if the store
+            keeps no residuals.
+
+        Raises:
+            StoreError: If an id is not in the store, or nothing was ever stored.
+        """
         plain = known_ids(ids)
         missing = [one for one in plain if one not in self._row_of]
         if missing or not self._parts:
@@ -201,7 +254,8 @@ class MemoryStore:
                 if missing
                 else "nothing was stored yet, so the width of the codes is not known"
             )
-        return self._rows(plain)
+        codes, residuals = self._rows(plain)
+        return codes, residuals if self.residual_bytes else None
 
     def delete(self, ids: Ids) -> None:
         """Remove ids; those that are not there are ignored.
@@ -222,7 +276,7 @@ class MemoryStore:
         return len(self._row_of)
 
     def save(self, path: str | Path) -> None:
-        """Write the store to a folder: codes as safetensors, ids and payloads as JSON.
+        """Write the store to a folder: codes as safetensors, ids and payloads as JSON, residuals.
 
         Args:
             path: Folder, made if missing; a store in it is replaced.
@@ -231,9 +285,10 @@ class MemoryStore:
             StoreError: If nothing was ever stored.
         """
         folder = Path(path)
-        codes = self.fetch(list(self._row_of))
+        codes, residuals = self.fetch_both(list(self._row_of))
         folder.mkdir(parents=True, exist_ok=True)
         codes.save(folder / "codes.safetensors")
+        np.save(folder / "residuals.npy", _or_none_kept(residuals, len(codes)))
         rows = [[one, self._payloads.get(one)] for one in self._row_of]
         text = json.dumps({"csrkit": "MemoryStore", "format": _FORMAT, "rows": rows})
         (folder / "store.json").write_text(text, encoding="utf-8")
@@ -256,11 +311,20 @@ class MemoryStore:
         store = cls()
         try:
             codes = SparseVectors.load(folder / "codes.safetensors")
-            store.upsert([one for one, _ in rows], codes, [payload for _, payload in rows])
-        except (ValueError, TypeError, StoreError) as error:
+            residuals = np.load(folder / "residuals.npy", allow_pickle=False)
+            ids, payloads = [one for one, _ in rows], [payload for _, payload in rows]
+            kept = residuals if residuals.shape[1] else None
+            store.upsert(ids, codes, payloads, residuals=kept)
+        except (ValueError, LookupError, TypeError, OSError, EOFError, StoreError) as error:
             raise FormatError(f"{folder} does not hold a whole MemoryStore: {error}") from error
-        store._parts = store._parts or [codes]  # a store of no ids still has a width
+        if not rows:  # a store of no ids still has its widths
+            store._parts, store._residuals = [codes], [residuals]
         return store
+
+
+def _or_none_kept(residuals: NDArray[np.uint8] | None, n: int) -> NDArray[np.uint8]:
+    """Return residuals as they are kept: uint8 (n, 0) where there are none."""
+    return np.zeros((n, 0), np.uint8) if residuals is None else residuals
 
 
 def _read_rows(file: Path) -> list[Any]:

@@ -11,9 +11,10 @@ ids, scores and payloads with `MemoryStore`, the exact reference::
         def equals(self, key, value):
             return my_filter(key, value)
 
-A store that outlives its process also passes `PersistentStoreContract`. This
-module needs pytest and is imported by tests alone; for pytest's detailed
-messages, ``pytest.register_assert_rewrite("csrkit.stores.testing")`` first.
+A store that outlives its process also passes `PersistentStoreContract`, and one
+that keeps residuals `ResidualStoreContract`. This module needs pytest and is
+imported by tests alone; for pytest's detailed messages,
+``pytest.register_assert_rewrite("csrkit.stores.testing")`` first.
 """
 
 # ruff: noqa: D102  # the name of a law says what it demands
@@ -30,9 +31,17 @@ from csrkit.stores.base import Store
 from csrkit.stores.testing._content import ContentLaws
 from csrkit.stores.testing._laws import assert_same_hits, random_codes
 from csrkit.stores.testing._refusals import RefusalLaws
+from csrkit.stores.testing._residuals import ResidualLaws, random_residuals
 from csrkit.stores.testing._search import SearchLaws
 
-__all__ = ["PersistentStoreContract", "StoreContract", "assert_same_hits", "random_codes"]
+__all__ = [
+    "PersistentStoreContract",
+    "ResidualStoreContract",
+    "StoreContract",
+    "assert_same_hits",
+    "random_codes",
+    "random_residuals",
+]
 
 
 class StoreContract(SearchLaws, ContentLaws, RefusalLaws):
@@ -75,3 +84,7 @@ class PersistentStoreContract(StoreContract):
         with pytest.raises(ShapeError, match=r"over 64 latents.*got 65"):
             store.upsert([2], random_codes(0, 1, dim=65))
         assert store.fetch([]).dim == 64
+
+
+class ResidualStoreContract(ResidualLaws, PersistentStoreContract):
+    """`PersistentStoreContract` for stores that keep residuals as well."""
