@@ -25,12 +25,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from csrkit.errors import ConfigError, ShapeError
+from csrkit.model import residual
 from csrkit.model.rows import as_rows, join_codes, unit_blocks
 from csrkit.model.topk import top_of_product
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from scipy.sparse import csr_array
 
     Floats = NDArray[np.float32]
 
@@ -219,6 +221,10 @@ class CSRModel:
         Raises:
             ShapeError: If the codes are not n_latents wide.
         """
+        return np.asarray(self.pre_bias + self._scaled(codes) @ self.decoder, dtype=np.float32)
+
+    def _scaled(self, codes: SparseVectors) -> csr_array:
+        """Return ``s_k code`` for each code, (n, n_latents)."""
         if codes.dim != self.n_latents:
             raise ShapeError(
                 f"expected codes of width {self.n_latents}, got {codes.dim}: "
@@ -229,8 +235,56 @@ class CSRModel:
         unit = codes.normalized()
         scale = self.scales[np.minimum(unit.counts, len(self.scales) - 1)]
         values = unit.values * np.repeat(scale, unit.counts)
-        scaled = csr_array((values, unit.indices, unit.indptr), shape=(len(unit), unit.dim))
-        return np.asarray(self.pre_bias + scaled @ self.decoder, dtype=np.float32)
+        return csr_array((values, unit.indices, unit.indptr), shape=(len(unit), unit.dim))
+
+    # -- rescoring --------------------------------------------------------------
+
+    @property
+    def residual_bytes(self) -> int:
+        """Bytes of a row of `encode_residuals`: one bit per dimension and a scale of 2 bytes."""
+        return residual.row_bytes(self.dim)
+
+    def encode_residuals(self, embeddings: ArrayLike, codes: SparseVectors) -> NDArray[np.uint8]:
+        """Keep one bit per dimension of what the codes do not explain of their embeddings.
+
+        The rows travel with the codes and sharpen `estimate_cosines`.
+
+        Args:
+            embeddings: Numbers of shape (n, dim); rows of any non-zero length.
+            codes: Their codes by this model, at the k that is stored.
+
+        Returns:
+            uint8 (n, residual_bytes); the layout is that of `csrkit.model.residual`.
+
+        Raises:
+            ShapeError: If the embeddings are not (n, dim) finite, non-zero rows, or
+                there is not one code of this model for each.
+        """
+        return residual.encode(self, embeddings, codes)
+
+    def estimate_cosines(
+        self,
+        queries: ArrayLike,
+        codes: SparseVectors,
+        residuals: NDArray[np.uint8] | None = None,
+    ) -> Floats:
+        """Estimate the cosine of each dense query with the embedding behind each code.
+
+        Args:
+            queries: Numbers of shape (q, dim); rows of any non-zero length.
+            codes: n codes of this model, of any length and any scale.
+            residuals: Their rows of `encode_residuals`, uint8 (n, residual_bytes).
+                Without them the estimate is the cosine with the decoded code.
+
+        Returns:
+            float32 (q, n). With residuals an estimate may lie slightly outside of
+            [-1, 1]; a code that decodes to zero gives 0.
+
+        Raises:
+            ShapeError: If the queries are not (q, dim) finite, non-zero rows, the
+                codes are of another model, or the residuals are not their rows.
+        """
+        return residual.estimate(self, queries, codes, residuals)
 
     # -- files ------------------------------------------------------------------
 
