@@ -157,6 +157,15 @@ class Card(_Frozen):
             raise ValueError("expected each setting and each kind of score once")
         return self
 
+    def summary(self) -> str:
+        """Say in one line what was measured, on what, and the range of recall."""
+        values = sorted(row.recall.value for row in self.measured)
+        asked = "queries" if self.queries == "given" else "documents as queries"
+        return (
+            f"{len(values)} measured with {self.n_queries} {asked} over {self.n_docs} documents "
+            f"at k={self.k_doc}: recall@{self.limit} {values[0]:.3f} to {values[-1]:.3f}"
+        )
+
     # -- choosing a setting -----------------------------------------------------
 
     def find(self, setting: Setting) -> Measured | None:

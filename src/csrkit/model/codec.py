@@ -15,7 +15,7 @@ constant ``s_k`` is csrkit's, so that a normalised code can be decoded.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +33,8 @@ from csrkit.vectors import SparseVectors
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_array
+
+    from csrkit.model.card import Card
 
     Floats = NDArray[np.float32]
 
@@ -93,9 +95,12 @@ class CSRModel:
             most n_latents of them; longer codes use the last one.
         loads: (rungs, n_latents), the share of training rows in which each
             latent fires at each rung, in [0, 1].
+        card: What `csrkit.tune` measured of this model, or None. No part of the
+            fingerprint.
 
     Raises:
         ShapeError: If an array does not fit the config, or is not finite.
+        ConfigError: If the card was measured with another model.
     """
 
     config: ModelConfig
@@ -105,6 +110,7 @@ class CSRModel:
     decoder: Floats
     scales: Floats
     loads: Floats
+    card: Card | None = None
 
     def __post_init__(self) -> None:
         for name, shape in array_shapes(self.config).items():
@@ -117,6 +123,11 @@ class CSRModel:
                 raise ShapeError(f"expected finite {name}, got NaN or Inf in it")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+        if self.card is not None and self.card.fingerprint != self.fingerprint:
+            raise ConfigError(
+                f"expected a card of the model {self.fingerprint[:12]}, got one measured with "
+                f"{self.card.fingerprint[:12]}: tune this model"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -286,7 +297,18 @@ class CSRModel:
         """
         return residual.estimate(self, queries, codes, residuals)
 
-    # -- files ------------------------------------------------------------------
+    # -- card and files -----------------------------------------------------------
+
+    def with_card(self, card: Card | None) -> CSRModel:
+        """Return this model with a card, by which a search chooses its setting.
+
+        Args:
+            card: What was measured of this model, else ConfigError; None to drop it.
+
+        Returns:
+            A model of the same fingerprint.
+        """
+        return replace(self, card=card)
 
     def save(self, path: str | Path) -> None:
         """Write the model to a folder of JSON and safetensors files.

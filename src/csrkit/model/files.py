@@ -4,6 +4,7 @@
 
     config.json         ModelConfig: sizes, ladder, provenance, format number
     model.safetensors   the arrays, float32
+    card.json           Card: what `csrkit.tune` measured; only where it was run
     README.md           model card, for people; not read back
 
 Nothing is unpickled, sizes are bounded and checked before anything is
@@ -16,22 +17,30 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from csrkit.errors import FormatError, MissingExtra, ShapeError
+from csrkit.errors import ConfigError, FormatError, MissingExtra, ShapeError
+from csrkit.model.card import CARD_FORMAT, Card
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from csrkit.model.codec import CSRModel, ModelConfig
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-CARD = "README.md"
-MAX_CONFIG_BYTES = 1 << 20  # a real config has about 2 kB
+CARD = "card.json"
+README = "README.md"
+_KINDS = {  # what each is called, the bytes it usually has, and the most that are read
+    CONFIG: ("config", 2000, 1 << 20),
+    CARD: ("card", 50_000, 1 << 22),
+}
+_Json = TypeVar("_Json", bound="BaseModel")
 _PAIRED = "config_sha256"  # in the weights' metadata: which config they were saved with
 
 
 def save(model: CSRModel, folder: Path) -> None:
-    """Write the three files; a save that fails leaves what was there.
+    """Write the files; a save that fails leaves what was there.
 
     Args:
         model: The model.
@@ -51,7 +60,12 @@ def save(model: CSRModel, folder: Path) -> None:
     config = (model.config.model_dump_json(indent=2) + "\n").encode()
     # one key of metadata: safetensors writes several in random order
     weights = to_bytes(arrays, {_PAIRED: _digest(config)})
-    _replace(folder, {WEIGHTS: weights, CARD: _card(model).encode(), CONFIG: config})
+    contents = {WEIGHTS: weights, README: _readme(model).encode(), CONFIG: config}
+    if model.card is not None:
+        contents[CARD] = (model.card.model_dump_json(indent=1) + "\n").encode()
+    _replace(folder, contents)
+    if model.card is None:
+        (folder / CARD).unlink(missing_ok=True)  # that of a model saved there before
 
 
 def _digest(config: bytes) -> str:
@@ -84,41 +98,43 @@ def load(folder: Path) -> CSRModel:
     """
     from safetensors import SafetensorError
 
-    from csrkit.model.codec import CSRModel
+    from csrkit.model.codec import FORMAT, CSRModel, ModelConfig
 
     if not (folder / CONFIG).is_file():
         raise FormatError(f"expected a model folder with a {CONFIG}, found none at {folder}")
     try:
-        config, digest = _read_config(folder / CONFIG)
-        arrays = _read_arrays(folder / WEIGHTS, config, digest)
-        return CSRModel(config=config, **arrays)
-    except (SafetensorError, OSError, ShapeError) as error:
+        config, content = _read_json(folder / CONFIG, ModelConfig, FORMAT)
+        arrays = _read_arrays(folder / WEIGHTS, config, _digest(content))
+        has_card = (folder / CARD).exists()
+        card = _read_json(folder / CARD, Card, CARD_FORMAT)[0] if has_card else None
+        return CSRModel(config=config, **arrays, card=card)
+    except (SafetensorError, OSError, ShapeError, ConfigError) as error:
         raise FormatError(f"{folder} is not a readable model: {error}") from error
 
 
-def _read_config(path: Path) -> tuple[ModelConfig, str]:
+def _read_json(path: Path, kind: type[_Json], newest: int) -> tuple[_Json, bytes]:
+    """Return the object that a file holds, and its bytes."""
     import json
 
     from pydantic import ValidationError
 
-    from csrkit.model.codec import FORMAT, ModelConfig
-
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise FormatError(f"{path} has {path.stat().st_size} bytes, a config has about 2000")
+    what, usual, most = _KINDS[path.name]
+    if path.stat().st_size > most:
+        raise FormatError(f"{path} has {path.stat().st_size} bytes, a {what} has about {usual}")
     content = path.read_bytes()
     try:
         parsed = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not JSON: {error}") from error
     found = parsed.get("format") if isinstance(parsed, dict) else None
-    if isinstance(found, int) and found > FORMAT:
+    if isinstance(found, int) and found > newest:
         raise FormatError(
-            f"{path} has format {found}, this csrkit reads up to {FORMAT}: upgrade csrkit"
+            f"{path} has format {found}, this csrkit reads up to {newest}: upgrade csrkit"
         )
     try:
-        return ModelConfig.model_validate_json(content, strict=True), _digest(content)
+        return kind.model_validate_json(content, strict=True), content
     except ValidationError as error:
-        raise FormatError(f"{path} is not a model config: {error}") from error
+        raise FormatError(f"{path} is not a model {what}: {error}") from error
 
 
 def _read_arrays(path: Path, config: ModelConfig, digest: str) -> dict[str, Any]:
@@ -146,10 +162,11 @@ def _read_arrays(path: Path, config: ModelConfig, digest: str) -> dict[str, Any]
         return {name: file.get_tensor(name) for name in expected}
 
 
-def _card(model: CSRModel) -> str:
-    """Return the model card: what it is, what it was fitted on, how to use it."""
+def _readme(model: CSRModel) -> str:
+    """Return the model card for people: what it is, what it was fitted on, how to use it."""
     provenance = model.config.provenance
     recall = "not measured" if provenance.recall is None else f"{provenance.recall:.3f}"
+    tuned = "not measured" if model.card is None else model.card.summary()
     return f"""---
 library_name: csrkit
 tags: [csrkit, sparse-autoencoder, embedding-compression]
@@ -162,6 +179,7 @@ tags: [csrkit, sparse-autoencoder, embedding-compression]
 | k | {", ".join(map(str, model.ladder))} |
 | fitted on | {provenance.rows} embeddings, {provenance.steps} steps |
 | held-out recall@10 | {recall} |
+| settings | {tuned} |
 | fingerprint | {model.fingerprint} |
 | made by | csrkit {provenance.csrkit} |
 
@@ -228,7 +246,7 @@ def from_hub(repo_id: str, *, revision: str | None, **options: Any) -> CSRModel:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtra("huggingface_hub", "hub", "from_hub") from error
-    patterns = [CONFIG, WEIGHTS]
+    patterns = [CONFIG, WEIGHTS, CARD]
     return load(
         Path(snapshot_download(repo_id, revision=revision, allow_patterns=patterns, **options))
     )

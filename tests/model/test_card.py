@@ -1,0 +1,399 @@
+"""Cards: the file and what is refused of it, the rules that choose, and the score maps."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.interpolate import interp1d
+
+from csrkit.errors import ConfigError, FormatError
+from csrkit.metrics import Interval
+from csrkit.model import Calibration, Card, CSRModel, Measured, Setting, load
+
+MakeModel = Callable[..., CSRModel]
+OTHER = "0" * 64
+
+
+def row(setting: Setting, low: float, cost: float = 1.0, value: float | None = None) -> Measured:
+    value = low if value is None else value
+    return Measured(
+        setting=setting,
+        recall=Interval(low, value, 1.0),
+        worst=0.25,
+        posting_cost=0.5,
+        ms=0.75,
+        cost=cost,
+        short=0.0,
+    )
+
+
+def calibration(k: int, scores: tuple[float, ...], cosines: tuple[float, ...]) -> Calibration:
+    return Calibration(
+        k=k, rescore=None, scores=scores, cosines=cosines, pairs=8, mean_error=0.5, p95_error=0.75
+    )
+
+
+def make_card(*rows: Measured, fingerprint: str = OTHER, **changes: Any) -> Card:
+    fields: dict[str, Any] = {
+        "csrkit": "0.1.0",
+        "fingerprint": fingerprint,
+        "k_doc": 32,
+        "residuals": False,
+        "n_docs": 900,
+        "n_queries": 100,
+        "queries": "documents",
+        "limit": 10,
+        "store": "MemoryStore",
+        "seed": 0,
+        "measured": rows or (row(Setting(8), 0.5),),
+    }
+    return Card(**{**fields, **changes})
+
+
+@pytest.fixture
+def carded(make_model: MakeModel) -> CSRModel:
+    model = make_model()
+    maps = (calibration(8, (0.25, 0.5), (0.125, 0.75)),)
+    rows = (row(Setting(8), 0.5), row(Setting(8, 20, "codes"), 0.75))
+    return model.with_card(make_card(*rows, fingerprint=model.fingerprint, calibrations=maps))
+
+
+# -- the file ---------------------------------------------------------------------------
+
+GOLDEN = """{
+ "format": 1,
+ "csrkit": "0.1.0",
+ "fingerprint": "FINGERPRINT",
+ "k_doc": 32,
+ "residuals": false,
+ "n_docs": 900,
+ "n_queries": 100,
+ "queries": "documents",
+ "limit": 10,
+ "store": "MemoryStore",
+ "seed": 0,
+ "measured": [
+  {
+   "setting": {
+    "k": 8,
+    "candidates": 20,
+    "rescore": "codes"
+   },
+   "recall": [
+    0.75,
+    0.75,
+    1.0
+   ],
+   "worst": 0.25,
+   "posting_cost": 0.5,
+   "ms": 0.75,
+   "cost": 1.0,
+   "short": 0.0
+  }
+ ],
+ "calibrations": [
+  {
+   "k": 8,
+   "rescore": null,
+   "scores": [
+    0.25
+   ],
+   "cosines": [
+    0.5
+   ],
+   "pairs": 8,
+   "mean_error": 0.5,
+   "p95_error": 0.75
+  }
+ ]
+}
+"""
+
+
+def test_golden_text(make_model: MakeModel, tmp_path: Path) -> None:
+    model = make_model()
+    measured = row(Setting(8, 20, "codes"), 0.75)
+    maps = (calibration(8, (0.25,), (0.5,)),)
+    card = make_card(measured, fingerprint=model.fingerprint, calibrations=maps)
+    model.with_card(card).save(tmp_path)
+    text = (tmp_path / "card.json").read_text()
+    assert text == GOLDEN.replace("FINGERPRINT", model.fingerprint)
+    assert load(tmp_path).card == card
+
+
+def test_a_card_travels_with_its_model_and_changes_nothing_else(
+    make_model: MakeModel, carded: CSRModel, tmp_path: Path
+) -> None:
+    model = make_model()
+    assert model.card is None
+    assert carded.fingerprint == model.fingerprint
+    carded.save(tmp_path)
+    for back in (load(tmp_path), pickle.loads(pickle.dumps(carded))):
+        assert back.card == carded.card
+        assert back.fingerprint == model.fingerprint
+        assert isinstance(back.card.measured[1].recall, Interval)
+        assert hash(back.card.measured[1].setting) == hash(Setting(8, 20, "codes"))
+    assert carded.card is not None
+    assert f"| settings | {carded.card.summary()} |" in (tmp_path / "README.md").read_text()
+    assert carded.card.summary() == (
+        "2 measured with 100 documents as queries over 900 documents at k=32: "
+        "recall@10 0.500 to 0.750"
+    )
+
+
+def test_saving_a_model_without_a_card_removes_the_old_one(
+    make_model: MakeModel, carded: CSRModel, tmp_path: Path
+) -> None:
+    carded.save(tmp_path)
+    carded.with_card(None).save(tmp_path)
+    assert not (tmp_path / "card.json").exists()
+    assert load(tmp_path).card is None
+    carded.save(tmp_path)
+    make_model(seed=1).save(tmp_path)
+    assert load(tmp_path).fingerprint == make_model(seed=1).fingerprint
+
+
+def test_a_card_of_another_model_is_refused(
+    make_model: MakeModel, carded: CSRModel, tmp_path: Path
+) -> None:
+    other = make_model(seed=1)
+    message = (
+        f"expected a card of the model {other.fingerprint[:12]}, got one measured with "
+        f"{carded.fingerprint[:12]}: tune this model"
+    )
+    with pytest.raises(ConfigError, match=message):
+        other.with_card(carded.card)
+    carded.save(tmp_path / "old")
+    other.save(tmp_path / "new")
+    (tmp_path / "old" / "card.json").rename(tmp_path / "new" / "card.json")
+    with pytest.raises(FormatError, match=message):
+        load(tmp_path / "new")
+
+
+ROW = json.loads(row(Setting(8), 0.5).model_dump_json())
+MAP = json.loads(calibration(8, (0.25, 0.5), (0.125, 0.75)).model_dump_json())
+EDITS: list[tuple[dict[str, Any], str]] = [
+    ({"format": 2}, "has format 2, this csrkit reads up to 1: upgrade csrkit"),
+    ({"format": 2, "new": 1}, "has format 2, this csrkit reads up to 1: upgrade csrkit"),
+    ({"format": "1"}, "is not a model card"),
+    ({"gpu": True}, "gpu\n  Extra inputs are not permitted"),
+    ({"fingerprint": "abc"}, "fingerprint\n  String should match pattern"),
+    ({"k_doc": 32.0}, "k_doc\n  Input should be a valid integer"),
+    ({"k_doc": True}, "k_doc\n  Input should be a valid integer"),
+    ({"n_docs": 0}, "n_docs\n  Input should be greater than or equal to 1"),
+    ({"queries": "users"}, "queries\n  Input should be 'given' or 'documents'"),
+    ({"seed": -1}, "seed\n  Input should be greater than or equal to 0"),
+    ({"measured": []}, "measured\n  Tuple should have at least 1 item"),
+    ({"measured": [ROW] * 2001}, "measured\n  Tuple should have at most 2000 items"),
+    ({"measured": [ROW, ROW]}, "expected each setting and each kind of score once"),
+    ({"measured": [{**ROW, "p99": 1}]}, "measured.0.p99\n  Extra inputs"),
+    ({"measured": [{**ROW, "ms": float("nan")}]}, "measured.0.ms\n  Input should be a finite"),
+    ({"measured": [{**ROW, "ms": float("inf")}]}, "measured.0.ms\n  Input should be a finite"),
+    ({"measured": [{**ROW, "cost": -1}]}, "measured.0.cost"),
+    ({"measured": [{**ROW, "worst": 1.5}]}, "measured.0.worst"),
+    ({"measured": [{**ROW, "recall": [0.5, 0.4, 0.6]}]}, "expected 0 <= low <= value <= high <= 1"),
+    ({"measured": [{**ROW, "recall": [0.5, 0.5, 1.1]}]}, "expected 0 <= low <= value <= high <= 1"),
+    ({"measured": [{**ROW, "recall": [0.5, 0.5]}]}, "measured.0.recall"),
+    ({"measured": [{**ROW, "recall": [0, float("nan"), 1]}]}, "measured.0.recall"),
+    ({"measured": [{**ROW, "setting": {"k": 0}}]}, "expected k and candidates of at least 1"),
+    ({"measured": [{**ROW, "setting": {"k": 8.0}}]}, "measured.0.setting.k"),
+    ({"measured": [{**ROW, "setting": {"k": 8, "x": 1}}]}, "measured.0.setting.x"),
+    ({"measured": [{**ROW, "setting": {"k": 8, "candidates": 9}}]}, "expected candidates with"),
+    (
+        {"measured": [{**ROW, "setting": {"k": 8, "candidates": 9, "rescore": "float"}}]},
+        "measured.0.setting.rescore\n  Input should be 'codes' or 'dense'",
+    ),
+    ({"calibrations": [MAP, MAP]}, "expected each setting and each kind of score once"),
+    ({"calibrations": [{**MAP, "scores": []}]}, "calibrations.0.scores"),
+    ({"calibrations": [{**MAP, "scores": [0.5]}]}, "expected 1 cosines, got 2"),
+    ({"calibrations": [{**MAP, "scores": [0.5, 0.5]}]}, "expected scores that rise"),
+    ({"calibrations": [{**MAP, "cosines": [0.5, 0.25]}]}, "expected cosines that never fall"),
+    ({"calibrations": [{**MAP, "cosines": [0.5, 1.25]}]}, "expected cosines that never fall"),
+    ({"calibrations": [{**MAP, "cosines": [-1.25, 0]}]}, "expected cosines that never fall"),
+    ({"calibrations": [{**MAP, "scores": list(range(1001))}]}, "at most 1000 items"),
+    ({"calibrations": [{**MAP, "rescore": "dense"}]}, "calibrations.0.rescore"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), EDITS)
+def test_a_changed_card_is_refused(
+    carded: CSRModel, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    carded.save(tmp_path)
+    path = tmp_path / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(FormatError, match=re.escape(message)) as caught:
+        load(tmp_path)
+    assert str(path) in str(caught.value)
+
+
+CONTENTS: list[tuple[bytes, str]] = [
+    (b"", "is not JSON"),
+    (b"[]", "is not a model card"),
+    (b"null", "is not a model card"),
+    (b"\xff\xfe{}", "is not JSON"),
+    (b"[" * 200_000, "is not JSON"),
+    (b'{"format": ' + b"9" * 5000 + b"}", "is not JSON"),
+    (b" " * 10_000_000, "has 10000000 bytes, a card has about 50000"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), CONTENTS, ids=[str(c[:9]) for c, _ in CONTENTS])
+def test_a_card_that_is_none_is_refused(
+    carded: CSRModel, tmp_path: Path, content: bytes, message: str
+) -> None:
+    carded.save(tmp_path)
+    (tmp_path / "card.json").write_bytes(content)
+    with pytest.raises(FormatError, match=re.escape(f"{tmp_path / 'card.json'} {message}")):
+        load(tmp_path)
+
+
+def test_every_truncation_is_refused(carded: CSRModel, tmp_path: Path) -> None:
+    carded.save(tmp_path)
+    content = (tmp_path / "card.json").read_bytes()
+    for length in {0, 1, 60, len(content) // 2, len(content) - 3}:
+        (tmp_path / "card.json").write_bytes(content[:length])
+        with pytest.raises(FormatError, match="is not JSON"):
+            load(tmp_path)
+    (tmp_path / "card.json").unlink()
+    (tmp_path / "card.json").mkdir()
+    with pytest.raises(FormatError, match="is not a readable model"):
+        load(tmp_path)
+
+
+# -- choosing ---------------------------------------------------------------------------
+
+SETTINGS = [
+    Setting(k, candidates, rescore)
+    for k in (4, 8)
+    for candidates, rescore in ((None, None), (20, "codes"), (50, "codes"), (20, "dense"))
+]
+CARDS = st.lists(
+    st.tuples(
+        st.floats(0, 1).map(lambda low: round(low, 2)),
+        st.floats(0, 1).map(lambda more: round(more, 2)),
+        st.integers(1, 4),  # few, so that equal costs occur
+    ),
+    min_size=len(SETTINGS),
+    max_size=len(SETTINGS),
+).map(
+    lambda drawn: make_card(
+        *(
+            row(setting, low, cost, value=min(1.0, low + more * (1 - low)))
+            for setting, (low, more, cost) in zip(SETTINGS, drawn, strict=True)
+        )
+    )
+)
+
+
+@given(CARDS, st.floats(0.01, 1), st.sampled_from([None, "codes", "dense", "any"]))
+def test_cheapest_is_the_cheapest_that_promises(card: Card, recall: float, rescore: Any) -> None:
+    at_hand = [r for r in card.measured if rescore == "any" or r.setting.rescore in (None, rescore)]
+    kept = [r for r in at_hand if r.recall.low >= recall]
+    if not kept:
+        best = max(r.recall.low for r in at_hand)
+        with pytest.raises(ConfigError, match=f"{best:.3f} to 1.000") as caught:
+            card.cheapest(recall, rescore=rescore)
+        assert f"no measured setting promises recall={recall}" in str(caught.value)
+        return
+    chosen = card.cheapest(recall, rescore=rescore)
+    assert chosen in kept
+    assert chosen.cost == min(r.cost for r in kept)
+    equal = [r.setting for r in kept if r.cost == chosen.cost]
+    assert chosen.setting.k == min(s.k for s in equal)
+
+
+@given(CARDS, st.sampled_from([None, "codes", "dense", "any"]))
+def test_efforts_rise_in_cost_and_recall(card: Card, rescore: Any) -> None:
+    at_hand = [r for r in card.measured if rescore == "any" or r.setting.rescore in (None, rescore)]
+    best = max(r.recall.value for r in at_hand)
+    chosen = [card.effort(name, rescore=rescore) for name in ("fast", "balanced", "accurate")]
+    for share, one in zip((0.85, 0.95, 0.99), chosen, strict=True):
+        enough = [r.cost for r in at_hand if r.recall.value >= share * best]
+        assert one.recall.value >= share * best
+        assert one.cost == min(enough)
+    costs = [one.cost for one in chosen]
+    assert costs == sorted(costs)
+    recalls = [one.recall.value for one in chosen]
+    assert recalls == sorted(recalls)
+
+
+def test_what_it_cannot_choose_is_said() -> None:
+    card = make_card(row(Setting(8, 20, "dense"), 0.9125, value=0.95))
+    for recall in (0.0, -1, 1.01, float("nan")):
+        with pytest.raises(ConfigError, match=f"at most 1, got recall={recall!r}"):
+            card.cheapest(recall)
+    with pytest.raises(ConfigError) as caught:
+        card.cheapest(0.95)
+    assert str(caught.value) == (
+        "no measured setting promises recall=0.95: the best is k=8, candidates=20, "
+        "rescore='dense' with 0.950 (0.912 to 1.000); ask for at most 0.912, "
+        "or tune with a longer k_doc, more queries or dense rescoring"
+    )
+    assert card.cheapest(0.912).setting == Setting(8, 20, "dense")  # what it offered
+    with pytest.raises(ConfigError, match="one of fast, balanced, accurate, got 'slow'"):
+        card.effort("slow")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="measured with rescore='codes', the card has none"):
+        card.cheapest(0.5, rescore="codes")
+    with pytest.raises(ConfigError, match="measured with rescore=None, the card has none"):
+        card.effort("fast", rescore=None)
+
+
+def test_find_tells_settings_apart() -> None:
+    card = make_card(*(row(setting, 0.5, cost) for cost, setting in enumerate(SETTINGS)))
+    for cost, setting in enumerate(SETTINGS):
+        found = card.find(Setting(setting.k, setting.candidates, setting.rescore))
+        assert found is not None
+        assert found.cost == cost
+    assert card.find(Setting(5)) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0,), "expected k and candidates of at least 1, got k=0"),
+        ((8, 0, "codes"), "got k=8, candidates=0, rescore='codes'"),
+        ((8, 20), "expected candidates with rescore and none without"),
+        ((8, None, "codes"), "expected candidates with rescore and none without"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Setting(*arguments)
+
+
+# -- scores as cosines ------------------------------------------------------------------
+
+
+def test_scores_become_cosines_and_k_between_is_mixed() -> None:
+    knots = {4: ((0.1, 0.4, 0.9), (0.2, 0.3, 0.8)), 16: ((0.0, 0.5), (0.1, 0.9))}
+    card = make_card(calibrations=tuple(calibration(k, *xy) for k, xy in knots.items()))
+    scores = np.linspace(-0.2, 1.2, 29).reshape(1, 29)
+    maps = {
+        k: interp1d(x, y, bounds_error=False, fill_value=(y[0], y[-1]))(scores)
+        for k, (x, y) in knots.items()
+    }
+    np.testing.assert_allclose(card.to_cosine(scores, Setting(4)), maps[4])
+    np.testing.assert_allclose(card.to_cosine(scores, Setting(16)), maps[16])
+    between = card.to_cosine(scores, Setting(8))  # half way from 4 to 16
+    np.testing.assert_allclose(between, (maps[4] + maps[16]) / 2)
+    assert (np.diff(card.to_cosine(scores, Setting(5))[0]) >= 0).all()
+    np.testing.assert_array_equal(card.to_cosine(scores, Setting(99, 20, "dense")), scores)
+
+
+def test_scores_that_were_not_calibrated_are_refused() -> None:
+    card = make_card(calibrations=(calibration(4, (0.1,), (0.2,)), calibration(8, (0.1,), (0.2,))))
+    for k in (3, 9):
+        with pytest.raises(ConfigError, match=f"got k={k}: the card knows k from 4 to 8"):
+            card.to_cosine([0.5], Setting(k))
+    with pytest.raises(ConfigError, match="rescore='codes': the card knows no such scores"):
+        card.to_cosine([0.5], Setting(4, 20, "codes"))
