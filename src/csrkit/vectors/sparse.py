@@ -355,16 +355,17 @@ class SparseVectors:
         return csr_array((self.values, self.indices, narrow), shape=(len(self), self.dim))
 
     def save(self, path: str | Path) -> None:
-        """Write the batch to one safetensors file.
+        """Write the batch to one safetensors file, whole or not at all; see `save_blocks`.
 
         Args:
-            path: File to write; replaced if it exists.
-        """
-        from safetensors.numpy import save_file
+            path: File to write; one that exists is replaced at the very end.
 
-        arrays = {"indptr": self.indptr, "indices": self.indices, "values": self.values}
-        metadata = {"csrkit": "SparseVectors", "format": "1", "dim": str(self.dim)}
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(path), metadata)
+        Raises:
+            FormatError: If there is no such folder, or something other than a file is there.
+        """  # noqa: DOC502  # raised by `save_blocks`
+        from csrkit.vectors.files import save_blocks
+
+        save_blocks([self], path, self.dim)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -389,9 +390,8 @@ class SparseVectors:
                     raise FormatError(
                         f"{path} is not a file of SparseVectors in format 1, it says {metadata!r}"
                     )
-                names = ("indptr", "indices", "values")
-                indptr, indices, values = (file.get_tensor(name) for name in names)
-                return cls(indptr, indices, values, int(metadata["dim"]))
+                arrays = [file.get_tensor(name) for name in ("indptr", "indices", "values")]
+                return cls(*arrays, int(metadata["dim"]))
         except FileNotFoundError as error:
             raise FormatError(f"no file of SparseVectors at {path}") from error
         except FormatError:
