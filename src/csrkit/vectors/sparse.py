@@ -390,8 +390,8 @@ class SparseVectors:
                     raise FormatError(
                         f"{path} is not a file of SparseVectors in format 1, it says {metadata!r}"
                     )
-                arrays = [file.get_tensor(name) for name in ("indptr", "indices", "values")]
-                return cls(*arrays, int(metadata["dim"]))
+                indptr, indices, values = map(file.get_tensor, ("indptr", "indices", "values"))
+                return cls(indptr, indices, values, int(metadata["dim"]))
         except FileNotFoundError as error:
             raise FormatError(f"no file of SparseVectors at {path}") from error
         except FormatError:
