@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CSRModel", "ModelConfig", "Provenance", "load"]
 
-FORMAT = 1
+FORMAT = 2  # of a folder without the decoder, which is the encoder; 1 holds both
 MAX_LATENTS = 2**24
 MAX_DIM = 2**20
 
@@ -66,7 +66,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = Field(default=FORMAT, ge=1)
+    format: int = Field(default=1, ge=1, description="2 if the decoder is the encoder, else 1")
     dim: int = Field(ge=1, le=MAX_DIM, description="width of the dense embeddings")
     n_latents: int = Field(ge=1, le=MAX_LATENTS, description="width of the codes")
     ladder: tuple[int, ...] = Field(description="the k it was trained at, rising")
@@ -90,7 +90,7 @@ class CSRModel:
         encoder: (n_latents, dim), the rows of W_enc.
         latent_bias: (n_latents,), b_enc.
         pre_bias: (dim,), b_pre.
-        decoder: (n_latents, dim), the rows of W_dec.
+        decoder: (n_latents, dim), the rows of W_dec; of a tied model the encoder itself.
         scales: (4 * ladder[-1] + 1,), s_k for codes of 0, 1, 2, ... latents, at
             most n_latents of them; longer codes use the last one.
         loads: (rungs, n_latents), the share of training rows in which each
@@ -123,6 +123,11 @@ class CSRModel:
                 raise ShapeError(f"expected finite {name}, got NaN or Inf in it")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+        tied = np.array_equal(self.encoder.view(np.int32), self.decoder.view(np.int32))
+        if tied:  # bit for bit: one array, and one in the file
+            object.__setattr__(self, "decoder", self.encoder)
+        config = self.config.model_copy(update={"format": FORMAT if tied else 1})
+        object.__setattr__(self, "config", config)
         if self.card is not None and self.card.fingerprint != self.fingerprint:
             raise ConfigError(
                 f"expected a card of the model {self.fingerprint[:12]}, got one measured with "
@@ -163,7 +168,8 @@ class CSRModel:
         Two models with one fingerprint make the same codes; codes of different
         fingerprints must never share an index.
         """
-        digest = hashlib.sha256(self.config.model_dump_json().encode())
+        config = self.config.model_copy(update={"format": 1})  # a layout changes no model
+        digest = hashlib.sha256(config.model_dump_json().encode())
         for name in sorted(array_shapes(self.config)):
             digest.update(name.encode())
             digest.update(getattr(self, name).astype("<f4", copy=False).tobytes())

@@ -3,7 +3,7 @@
 ::
 
     config.json         ModelConfig: sizes, ladder, provenance, format number
-    model.safetensors   the arrays, float32
+    model.safetensors   the arrays, float32; without the decoder where it is the encoder
     card.json           Card: what `csrkit.tune` measured; only where it was run
     README.md           model card, for people; not read back
 
@@ -51,37 +51,50 @@ def save(model: CSRModel, folder: Path) -> None:
     """
     from safetensors.numpy import save as to_bytes
 
-    from csrkit.model.codec import array_shapes
-
     if folder.exists() and not folder.is_dir():
         raise FormatError(f"expected a folder to save the model to, got the file {folder}")
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: getattr(model, name) for name in array_shapes(model.config)}
+    arrays = {name: getattr(model, name) for name in _stored_shapes(model.config)}
     config = (model.config.model_dump_json(indent=2) + "\n").encode()
     # one key of metadata: safetensors writes several in random order
     weights = to_bytes(arrays, {_PAIRED: _digest(config)})
-    contents = {WEIGHTS: weights, README: _readme(model).encode(), CONFIG: config}
-    if model.card is not None:
-        contents[CARD] = (model.card.model_dump_json(indent=1) + "\n").encode()
-    _replace(folder, contents)
-    if model.card is None:
-        (folder / CARD).unlink(missing_ok=True)  # that of a model saved there before
+    card = None if model.card is None else (model.card.model_dump_json(indent=1) + "\n").encode()
+    # the config last: until it is there, the weights do not pair with the one beside them
+    _replace(
+        folder, {WEIGHTS: weights, CARD: card, README: _readme(model).encode(), CONFIG: config}
+    )
+
+
+def _stored_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays in a file of this format."""
+    from csrkit.model.codec import array_shapes
+
+    shapes = array_shapes(config)
+    return {name: shapes[name] for name in shapes if config.format == 1 or name != "decoder"}
 
 
 def _digest(config: bytes) -> str:
     return hashlib.sha256(config).hexdigest()
 
 
-def _replace(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write all files aside, then move them in: a full disk leaves the old ones alone."""
+def _replace(folder: Path, contents: dict[str, bytes | None]) -> None:
+    """Write all files aside, then move them in: a full disk leaves the old ones alone.
+
+    None takes away a file of a model that was saved there before.
+    """
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as aside:
         for name, content in contents.items():
+            if content is None:
+                continue
             with open(Path(aside, name), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        for name in contents:
-            os.replace(Path(aside, name), folder / name)
+        for name, content in contents.items():
+            if content is None:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                os.replace(Path(aside, name), folder / name)
 
 
 def load(folder: Path) -> CSRModel:
@@ -140,9 +153,7 @@ def _read_json(path: Path, kind: type[_Json], newest: int) -> tuple[_Json, bytes
 def _read_arrays(path: Path, config: ModelConfig, digest: str) -> dict[str, Any]:
     from safetensors import safe_open
 
-    from csrkit.model.codec import array_shapes
-
-    expected = array_shapes(config)
+    expected = _stored_shapes(config)
     with safe_open(str(path), framework="np") as file:
         found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         if set(found) != set(expected):
@@ -159,7 +170,8 @@ def _read_arrays(path: Path, config: ModelConfig, digest: str) -> dict[str, Any]
                 f"{path} was not saved with the {CONFIG} beside it: "
                 "a save was cut short or one of them was changed, save the model again"
             )
-        return {name: file.get_tensor(name) for name in expected}
+        arrays = {name: file.get_tensor(name) for name in expected}
+    return {"decoder": arrays["encoder"]} | arrays
 
 
 def _readme(model: CSRModel) -> str:
