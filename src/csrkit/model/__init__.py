@@ -1,7 +1,8 @@
 """`CSRModel`: frozen weights, encode and decode, files. Needs numpy only."""
 
 from csrkit.model.card import Calibration, Card, Effort, Measured, Rescore, Setting
-from csrkit.model.codec import CSRModel, ModelConfig, Provenance, array_shapes, load, scale_count
+from csrkit.model.codec import CSRModel, load
+from csrkit.model.config import ModelConfig, Provenance, array_shapes, scale_count
 
 __all__ = [
     "CSRModel",

@@ -17,15 +17,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.model import residual
+from csrkit.model.config import FORMAT, ModelConfig, array_shapes
 from csrkit.model.rows import as_rows, join_codes, unit_blocks
 from csrkit.model.topk import top_of_product
 from csrkit.vectors import SparseVectors
@@ -38,47 +37,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-__all__ = ["CSRModel", "ModelConfig", "Provenance", "load"]
-
-FORMAT = 2  # of a folder without the decoder, which is the encoder; 1 holds both
-MAX_LATENTS = 2**24
-MAX_DIM = 2**20
-
-
-class Provenance(BaseModel):
-    """Where a model came from: what was run, on what, for how long."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    csrkit: str = Field(description="version that fitted the model")
-    rows: int = Field(ge=0, description="embeddings trained on")
-    steps: int = Field(ge=0, description="training steps of the kept weights")
-    recall: float | None = Field(
-        default=None, ge=0, le=1, description="held-out recall@10 of the kept weights"
-    )
-    fit: dict[str, JsonValue] = Field(
-        default_factory=dict, description="the FitConfig, every default resolved"
-    )
-
-
-class ModelConfig(BaseModel):
-    """The part of a model that is not arrays; written to ``config.json``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: int = Field(default=1, ge=1, description="2 if the decoder is the encoder, else 1")
-    dim: int = Field(ge=1, le=MAX_DIM, description="width of the dense embeddings")
-    n_latents: int = Field(ge=1, le=MAX_LATENTS, description="width of the codes")
-    ladder: tuple[int, ...] = Field(description="the k it was trained at, rising")
-    provenance: Provenance
-
-    @model_validator(mode="after")
-    def _check_ladder(self) -> Self:
-        rungs = self.ladder
-        rising = all(a < b for a, b in pairwise(rungs))
-        if not rungs or rungs[0] < 1 or rungs[-1] > self.n_latents or not rising:
-            raise ValueError(f"expected rungs rising from 1 to {self.n_latents}, got {rungs!r}")
-        return self
+__all__ = ["CSRModel", "load"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -386,20 +345,3 @@ def load(path: str | Path) -> CSRModel:
     from csrkit.model.files import load as load_folder
 
     return load_folder(Path(path))
-
-
-def array_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every array of a model, by name."""
-    return {
-        "encoder": (config.n_latents, config.dim),
-        "latent_bias": (config.n_latents,),
-        "pre_bias": (config.dim,),
-        "decoder": (config.n_latents, config.dim),
-        "scales": (scale_count(config),),
-        "loads": (len(config.ladder), config.n_latents),
-    }
-
-
-def scale_count(config: ModelConfig) -> int:
-    """Codes of up to 4 times the longest rung have a decoding scale of their own."""
-    return min(4 * config.ladder[-1], config.n_latents) + 1

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from csrkit.errors import ConfigError, FormatError, MissingExtra, ShapeError
 from csrkit.model.card import CARD_FORMAT, Card
+from csrkit.model.config import FORMAT, ModelConfig, array_shapes
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from csrkit.model.codec import CSRModel, ModelConfig
+    from csrkit.model.codec import CSRModel
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -67,8 +68,6 @@ def save(model: CSRModel, folder: Path) -> None:
 
 def _stored_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the arrays in a file of this format."""
-    from csrkit.model.codec import array_shapes
-
     shapes = array_shapes(config)
     return {name: shapes[name] for name in shapes if config.format == 1 or name != "decoder"}
 
@@ -111,7 +110,7 @@ def load(folder: Path) -> CSRModel:
     """
     from safetensors import SafetensorError
 
-    from csrkit.model.codec import FORMAT, CSRModel, ModelConfig
+    from csrkit.model.codec import CSRModel
 
     if not (folder / CONFIG).is_file():
         raise FormatError(f"expected a model folder with a {CONFIG}, found none at {folder}")
