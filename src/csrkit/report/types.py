@@ -64,9 +64,8 @@ class Row:
         family: What kind of method it is.
         setting: The rest, in words, such as "k=16, 100 candidates".
         k: Latents of a query's code; None for what is no CSR.
-        bytes_per_vector: All that must be kept to answer, per vector: codes,
-            ids, graph, retained originals, and the model's own arrays shared
-            out over the vectors.
+        bytes_per_vector: All that must be kept per vector to answer: code, id,
+            postings, graph, retained originals.
         retained_bytes: The part of them that only rescoring reads.
         resident_bytes: Memory per vector as measured, with the index open and
             warm; None where it was not.
@@ -83,6 +82,10 @@ class Row:
         accuracy: 1-NN accuracy, in [0, 1]; None without labels of the queries.
         filtered: The same search within random shares of the points.
         posting_cost: Postings visited per query and document; None for what has none.
+        code_bytes: The part of bytes_per_vector that is the vector's own code,
+            as it would travel; an engine that stores codes needs more.
+        shared_bytes: Kept once, whatever the number of vectors: codebooks,
+            rotations, the CSR model. Not in bytes_per_vector.
     """
 
     name: str
@@ -103,6 +106,8 @@ class Row:
     accuracy: float | None
     filtered: tuple[Filtered, ...]
     posting_cost: float | None = None
+    code_bytes: float | None = None
+    shared_bytes: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
