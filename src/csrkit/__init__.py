@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from csrkit.errors import CsrkitError
     from csrkit.fitting import fit
     from csrkit.model import CSRModel, load
+    from csrkit.search import Searcher
     from csrkit.stores.base import Hit, Store
     from csrkit.training.config import FitConfig
     from csrkit.vectors import SparseVectors
@@ -25,6 +26,7 @@ __all__ = [
     "CsrkitError",
     "FitConfig",
     "Hit",
+    "Searcher",
     "SparseVectors",
     "Store",
     "fit",
@@ -36,6 +38,7 @@ _HOME = {
     "CsrkitError": "csrkit.errors",
     "FitConfig": "csrkit.training.config",
     "Hit": "csrkit.stores.base",
+    "Searcher": "csrkit.search",
     "SparseVectors": "csrkit.vectors",
     "Store": "csrkit.stores.base",
     "fit": "csrkit.fitting",

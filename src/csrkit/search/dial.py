@@ -1,0 +1,192 @@
+"""The dial: from what a caller asks for to the setting that is searched with.
+
+Asked for is one of ``k``, ``effort`` and ``recall``, or nothing, which is
+``effort="balanced"``. With a card `csrkit.tune` has measured what each setting gives, and
+`Card.effort` and `Card.cheapest` choose. Without one ``recall`` is an error, and ``effort``
+is a rung of the model's ladder:
+
+    =========  ================  ==========
+    effort     k                 candidates
+    =========  ================  ==========
+    fast       the shortest      100
+    balanced   the middle one    100
+    accurate   the longest       400
+    =========  ================  ==========
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from csrkit.errors import ConfigError
+from csrkit.model.card import Setting
+
+if TYPE_CHECKING:
+    from csrkit.metrics import Interval
+    from csrkit.model import CSRModel
+    from csrkit.model.card import Card, Effort, Rescore
+
+__all__ = ["CANDIDATES", "Choice", "Dial", "Wish", "checked_k"]
+
+CANDIDATES = 100  # rescored per query unless asked otherwise; never fewer than limit
+MOST_CANDIDATES = 400  # of effort="accurate" without a card
+LONGEST = 4  # a query is filled at up to this many times the longest rung, as scales end there
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller asked for; see `csrkit.search.Searcher.search`."""
+
+    limit: int
+    k: int | None = None
+    effort: Effort | None = None
+    recall: float | None = None
+    candidates: int | None = None
+
+
+class Choice(NamedTuple):
+    """The setting to search with, and the recall that was measured for it, if any was."""
+
+    setting: Setting
+    promised: Interval | None
+
+
+@dataclass(frozen=True)
+class Dial:
+    """Chooses settings for one model, one store and one way to rescore.
+
+    Attributes:
+        model: Its ladder bounds the k.
+        rescore: How candidates are rescored; None if not at all.
+        card: What was measured, if it was measured on codes like the store's.
+        why_none: Why there is no card, for the message of ``recall=``.
+    """
+
+    model: CSRModel
+    rescore: Rescore | None
+    card: Card | None
+    why_none: str
+
+    def choose(self, wish: Wish) -> Choice:
+        """Choose a setting.
+
+        Args:
+            wish: What was asked for.
+
+        Returns:
+            The setting, and what the card promises of it for this limit.
+
+        Raises:
+            ConfigError: If the wish contradicts itself, is out of range, or is a recall that
+                no card can promise.
+        """
+        self._refuse_contradictions(wish)
+        setting = self._setting(wish)
+        if setting.rescore is not None:
+            enough = max(wish.candidates or setting.candidates or CANDIDATES, wish.limit)
+            setting = replace(setting, candidates=enough)
+        return Choice(setting, self._promise(setting, wish.limit))
+
+    def _refuse_contradictions(self, wish: Wish) -> None:
+        asked = {"k": wish.k, "effort": wish.effort, "recall": wish.recall}
+        given = [f"{name}={value!r}" for name, value in asked.items() if value is not None]
+        if len(given) > 1:
+            raise ConfigError(f"expected one of k, effort and recall, got {' and '.join(given)}")
+        if wish.candidates is None:
+            return
+        got = f"candidates={wish.candidates!r}"
+        if self.rescore is None:
+            raise ConfigError(
+                f"expected no candidates from a Searcher with rescore=None, got {got}"
+            )
+        if wish.recall is not None:
+            raise ConfigError(
+                f"expected recall alone, which chooses the candidates, got {given[0]} and {got}"
+            )
+        if not _is_whole(wish.candidates) or wish.candidates < wish.limit:
+            raise ConfigError(f"expected at least limit={wish.limit} candidates, got {got}")
+
+    def _setting(self, wish: Wish) -> Setting:
+        if wish.k is not None:
+            return self._at(checked_k("search", "k", wish.k, self.model.n_latents), CANDIDATES)
+        if wish.recall is not None:
+            return self._promising(wish.recall, wish.limit)
+        effort: Effort = "balanced" if wish.effort is None else wish.effort
+        if self.card is not None:
+            return self.card.effort(effort, rescore=self.rescore).setting
+        return self._rung(effort)
+
+    def _promising(self, recall: float, limit: int) -> Setting:
+        if self.card is None:
+            raise ConfigError(
+                f"expected a card that says what gives recall={recall!r}, but {self.why_none}; "
+                "or choose k= or effort="
+            )
+        if limit > self.card.limit:
+            raise ConfigError(
+                f"expected limit up to {self.card.limit}, for which recall was measured, got "
+                f"recall={recall!r} with limit={limit}: run csrkit.tune(..., limit={limit})"
+            )
+        return self.card.cheapest(recall, rescore=self.rescore).setting
+
+    def _rung(self, effort: Effort) -> Setting:
+        ladder = self.model.ladder
+        rungs = {
+            "fast": (ladder[0], CANDIDATES),
+            "balanced": (ladder[len(ladder) // 2], CANDIDATES),
+            "accurate": (ladder[-1], MOST_CANDIDATES),
+        }
+        if effort not in rungs:
+            raise ConfigError(f"expected effort to be one of {', '.join(rungs)}, got {effort!r}")
+        return self._at(*rungs[effort])
+
+    def _at(self, k: int, candidates: int) -> Setting:
+        return Setting(k, None if self.rescore is None else candidates, self.rescore)
+
+    def _promise(self, setting: Setting, limit: int) -> Interval | None:
+        if self.card is None or limit > self.card.limit:
+            return None
+        measured = self.card.find(setting)
+        return None if measured is None else measured.recall
+
+    def longer(self, k: int) -> list[int]:
+        """List the k at which a query that fell short is asked again.
+
+        Args:
+            k: The k that found too little.
+
+        Returns:
+            Larger rungs of the ladder, then 2 and 4 times the longest.
+        """
+        ladder = self.model.ladder
+        rungs = (*ladder, 2 * ladder[-1], LONGEST * ladder[-1])
+        return sorted({rung for rung in rungs if k < rung <= self.model.n_latents})
+
+
+def checked_k(call: str, name: str, k: int, n_latents: int) -> int:
+    """Refuse a k that is no number of latents.
+
+    Args:
+        call: What the caller called, for the message.
+        name: Name of its argument.
+        k: What it got.
+        n_latents: The largest one possible.
+
+    Returns:
+        The same as a plain int.
+
+    Raises:
+        ConfigError: If it is out of range.
+    """
+    if not _is_whole(k) or not 1 <= k <= n_latents:
+        raise ConfigError(
+            f"expected {name} from 1 to n_latents={n_latents}, got {call}({name}={k!r})"
+        )
+    return int(k)
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)

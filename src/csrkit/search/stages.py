@@ -1,0 +1,161 @@
+"""What happens to candidates: rescored here from a source of cosines, or by the store itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+
+from csrkit.errors import ConfigError
+from csrkit.search.rescoring import (
+    ArrayCosines,
+    CallableCosines,
+    CodesCosines,
+    Cosines,
+    DenseOf,
+    DenseRows,
+    rescored,
+)
+from csrkit.stores.base import DenseStore
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from csrkit.model import CSRModel
+    from csrkit.model.card import Rescore
+    from csrkit.stores.base import Hit, Store
+    from csrkit.vectors import SparseVectors
+
+__all__ = ["Dense", "Stages", "stages"]
+
+Dense: TypeAlias = "str | DenseOf | DenseRows | ArrayLike"
+
+
+class Stages(Protocol):
+    """The first and the second stage of a search, together."""
+
+    def search(
+        self,
+        codes: SparseVectors,
+        queries: NDArray[np.float32],
+        *,
+        candidates: int,
+        limit: int,
+        filter: Any,
+    ) -> list[list[Hit]]:
+        """Find candidates by codes and rank them by cosine.
+
+        Args:
+            codes: The queries as codes.
+            queries: The same as float32 (q, dim) of norm 1.
+            candidates: Documents per query that are rescored, at least ``limit``.
+            limit: Most hits per query.
+            filter: The store's own filter object.
+
+        Returns:
+            Hits, best first.
+        """
+
+
+class FetchingStages:
+    """Candidates come out of the store and are rescored here.
+
+    Args:
+        store: Where candidates are.
+        cosines: Where their cosines come from.
+    """
+
+    def __init__(self, store: Store, cosines: Cosines) -> None:
+        self._store = store
+        self._cosines = cosines
+
+    def search(
+        self,
+        codes: SparseVectors,
+        queries: NDArray[np.float32],
+        *,
+        candidates: int,
+        limit: int,
+        filter: Any,
+    ) -> list[list[Hit]]:
+        """Search and rescore; see `Stages.search`."""
+        found = self._store.search(codes, limit=candidates, filter=filter)
+        return rescored(found, queries, self._cosines, limit)
+
+
+class StoreStages:
+    """The store rescores from a dense vector of its own, in the same call.
+
+    Args:
+        store: Where codes and dense vectors are.
+        vector: Name of the dense vector.
+    """
+
+    def __init__(self, store: DenseStore, vector: str) -> None:
+        self._store = store
+        self._vector = vector
+
+    def search(
+        self,
+        codes: SparseVectors,
+        queries: NDArray[np.float32],
+        *,
+        candidates: int,
+        limit: int,
+        filter: Any,
+    ) -> list[list[Hit]]:
+        """Have the store search and rescore; see `Stages.search`."""
+        return self._store.search_dense(
+            codes, queries, vector=self._vector, candidates=candidates, limit=limit, filter=filter
+        )
+
+
+def stages(
+    model: CSRModel, store: Store, rescore: Rescore | None, dense: Dense | None
+) -> Stages | None:
+    """Put the two stages together, or say why they do not fit.
+
+    Args:
+        model: The model of the codes.
+        store: Holds the codes.
+        rescore: "codes", "dense" or None.
+        dense: Source of the dense vectors; see `csrkit.search.Searcher`.
+
+    Returns:
+        The stages; None without rescoring.
+
+    Raises:
+        ConfigError: If the arguments contradict each other, or the store has no dense vectors.
+        ShapeError: If dense is an array of another shape than (n, dim).
+    """
+    if rescore not in ("codes", "dense", None):
+        raise ConfigError(f"expected rescore to be 'codes', 'dense' or None, got {rescore!r}")
+    if (rescore == "dense") != (dense is not None):
+        got = "no dense=" if dense is None else f"dense= of type {type(dense).__name__}"
+        raise ConfigError(
+            "expected dense= (the name of a vector, an array, or a function of ids) together "
+            f"with rescore='dense', got {got} with rescore={rescore!r}"
+        )
+    if isinstance(dense, str):
+        return StoreStages(_with_dense(store, dense), dense)
+    if rescore is None:
+        return None
+    if dense is None:
+        return FetchingStages(store, CodesCosines(model, store))
+    return FetchingStages(store, _exact_source(dense, model.dim))
+
+
+def _with_dense(store: Store, vector: str) -> DenseStore:
+    if not isinstance(store, DenseStore):
+        raise ConfigError(
+            f"expected a store with dense vectors for dense={vector!r}, got a "
+            f"{type(store).__name__}: pass an array, or a function from ids to vectors"
+        )
+    return store
+
+
+def _exact_source(dense: Any, dim: int) -> Cosines:
+    if callable(dense):
+        return CallableCosines(dense, dim)
+    lazy = hasattr(dense, "shape") and hasattr(dense, "__getitem__")  # not to be read whole
+    return ArrayCosines(dense if lazy else np.asarray(dense), dim)
