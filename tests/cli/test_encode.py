@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,58 @@ def test_blocks_join_to_the_whole(
     found, expected = SparseVectors.load(out), model.encode(rows)
     np.testing.assert_array_equal(found.indices, expected.indices)
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-5)
+
+
+def test_a_file_takes_no_more_memory_than_its_blocks(
+    run: Callable, codec: Path, tmp_path: Path
+) -> None:
+    """Regression: all codes were held, and joined, before any was written."""
+    rows = np.random.default_rng(2).normal(size=(120_000, 16)).astype(np.float16)
+    np.save(tmp_path / "rows.npy", rows)
+    out = tmp_path / "codes.safetensors"
+    command = ("encode", codec, tmp_path / "rows.npy", "-o", out, "--k", 96)
+    tracemalloc.start()
+    try:
+        run(*command)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert out.stat().st_size > 30_000_000
+    assert peak < out.stat().st_size / 2  # of which a third are the embeddings, as float32
+    assert len(SparseVectors.load(out)) == 120_000
+
+
+def test_what_stops_a_file_leaves_the_old_one(
+    run: Callable, start: Callable[..., Any], codec: Path, embeddings: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "codes.safetensors"
+    run("encode", codec, embeddings, "-o", out)
+    before = out.read_bytes()
+    many = np.lib.format.open_memmap(tmp_path / "many.npy", "w+", np.float16, (2_000_000, 16))
+    many[:] = 1
+    process = start("encode", codec, tmp_path / "many.npy", "-o", out, "--progress")
+    seen = ""
+    while not re.search(r"encode: +[1-9]", seen):
+        char = process.stderr.read(1)
+        assert char, seen
+        seen += char
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 4, err
+    assert err.endswith(f"csrkit: interrupted: nothing was written, {out} is as it was\n")
+    assert out.read_bytes() == before
+    assert not list(tmp_path.glob(".saving-*"))
+
+
+def test_a_full_disk_is_told_with_the_file(codec: Path, embeddings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "codes.safetensors"
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (9000, 9000)); "
+    code = limit + "from csrkit.cli import main; main()"
+    command = [sys.executable, "-c", code, "encode", codec, embeddings, "-o", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"csrkit: cannot write {out}: [Errno 27] File too large\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["codec", "rows.npy"]
 
 
 def ids_file(kind: str, folder: Path, n: int) -> tuple[Path, list[int | str]]:

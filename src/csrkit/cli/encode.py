@@ -1,13 +1,12 @@
 """``csrkit encode``: embeddings to codes, in a file or straight into a store.
 
-Rows are read, encoded and stored in blocks, so a store is filled in constant
-memory (but for the ids, if a file of them is given). Everything that can be
+Rows are read, encoded and written in blocks, so a file or a store of any size takes
+constant memory (but for the ids, if a file of them is given). Everything that can be
 checked is checked before the store is opened.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -117,7 +116,7 @@ def encode(
     totals = _Totals()
     if store is None:
         assert output is not None  # _target has seen to it
-        _to_file(blocks, output, totals)
+        _to_file(blocks, output, model.n_latents, totals)
     else:
         _to_store(blocks, rows, store, totals)
     facts = EncodeFacts(
@@ -173,24 +172,25 @@ def _coded(
             shown.update(stop - start)
 
 
-def _to_file(blocks: Iterator[tuple[int, SparseVectors]], output: Path, totals: _Totals) -> None:
-    """Write all codes at once: the file appears complete or not at all."""
-    from safetensors import SafetensorError
+def _to_file(
+    blocks: Iterator[tuple[int, SparseVectors]], output: Path, dim: int, totals: _Totals
+) -> None:
+    """Write block by block; the file appears complete or not at all."""
+    from csrkit.vectors import save_blocks
 
-    from csrkit.vectors import SparseVectors
+    def counted() -> Iterator[SparseVectors]:
+        for _, codes in blocks:
+            totals.add_(codes)
+            yield codes
 
-    parts = []
-    for _, codes in blocks:
-        parts.append(codes)
-        totals.add_(codes)
-    draft = output.with_name(f".{output.name}.{os.getpid()}")
+    there = output.exists()
     try:
-        SparseVectors.concat(parts).save(draft)
-        draft.replace(output)
-    except SafetensorError as error:  # as it calls a full disk
+        save_blocks(counted(), output, dim)
+    except KeyboardInterrupt as error:
+        state = f"{output} is as it was" if there else f"there is no {output}"
+        raise Interrupted(f"interrupted: nothing was written, {state}") from error
+    except OSError as error:  # a full disk names no file
         raise FormatError(f"cannot write {output}: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _to_store(

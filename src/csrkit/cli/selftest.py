@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def _random_model(rng: np.random.Generator) -> CSRModel:
         ladder=(4, K),
         provenance=Provenance(csrkit=__version__, rows=0, steps=0),
     )
-    arrays = {
+    arrays: dict[str, Any] = {
         name: rng.normal(size=shape).astype(np.float32)
         for name, shape in array_shapes(config).items()
     }
