@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 import qdrant_edge
 
 from csrkit.stores import EdgeStore
-from csrkit.stores.testing import PersistentStoreContract, random_codes
+from csrkit.stores.testing import ResidualStoreContract, random_codes
 from csrkit.stores.testing._search import SearchLaws
 from csrkit.vectors import SparseVectors
 
 
-class TestEdgeStore(PersistentStoreContract):
+class TestEdgeStore(ResidualStoreContract):
     settings: ClassVar[dict[str, Any]] = {}
 
     def make_store(self, tmp_path: Path) -> EdgeStore:

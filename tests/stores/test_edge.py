@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import qdrant_edge
 
 from csrkit.errors import ConfigError, MissingExtra, StoreError
 from csrkit.stores import EdgeStore
 from csrkit.stores.edge import open_url
-from csrkit.stores.testing import random_codes
+from csrkit.stores.testing import random_codes, random_residuals
 from csrkit.vectors import SparseVectors
 
 
@@ -42,6 +43,7 @@ class TestFolder:
             "datatype": "uint8",
             "on_disk": False,
             "dim": 64,
+            "residual_bytes": 0,
         }
 
     def test_the_engine_gets_the_settings(self, tmp_path: Path) -> None:
@@ -129,18 +131,59 @@ class TestFolder:
             EdgeStore(tmp_path, **settings)
 
 
+class TestResiduals:
+    def test_the_engine_keeps_bytes_and_builds_no_graph(self, tmp_path: Path) -> None:
+        codes, residuals = random_codes(0, 500), random_residuals(0, 500)
+        with EdgeStore(tmp_path) as store:
+            store.upsert(range(500), codes, residuals=residuals)
+        home = tmp_path / "engine"
+        config = json.loads((home / "edge_config.json").read_text())
+        assert config["vectors"] == {
+            "csr_residual": {"size": 13, "distance": "Dot", "datatype": "uint8"}
+        }
+        config["optimizers"] = {"indexing_threshold": 1}  # kB; by default 10 MB
+        (home / "edge_config.json").write_text(json.dumps(config))
+        with EdgeStore(tmp_path) as store:
+            assert store.optimize()
+            rows = [499, 0, 7]
+            fetched, both = store.fetch_both(rows)
+            assert fetched == codes[rows]
+            np.testing.assert_array_equal(both, residuals[rows])
+        built = [json.loads(file.read_text()) for file in home.glob("segments/*/segment.json")]
+        kinds = [one["config"]["vector_data"]["csr_residual"]["index"] for one in built]
+        graphs = [kind["options"]["m"] for kind in kinds if kind["type"] == "hnsw"]
+        assert graphs == [0]
+
+    def test_a_folder_whose_vector_was_never_made_is_completed(self, tmp_path: Path) -> None:
+        with EdgeStore(tmp_path) as store:  # killed between the note and the vector
+            store._marker.model_copy(update={"dim": 64, "residual_bytes": 13}).write(tmp_path)
+        with EdgeStore(tmp_path) as store:
+            assert store.residual_bytes == 13
+            assert store.fetch_residuals([]).shape == (0, 13)
+            store.upsert([1], random_codes(0, 1), residuals=random_residuals(0, 1))
+            np.testing.assert_array_equal(store.fetch_residuals([1]), random_residuals(0, 1))
+
+    def test_somebody_elses_vector_of_the_name_is_refused(self, store: EdgeStore) -> None:
+        dense = qdrant_edge.UpdateOperation.create_dense_vector(
+            "csr_residual", 13, qdrant_edge.Distance.Dot
+        )
+        store.shard.update(dense)
+        with pytest.raises(StoreError, match="cannot add the vector 'csr_residual' of 13 bytes"):
+            store.upsert([1], random_codes(0, 1), residuals=random_residuals(0, 1))
+
+
 class TestEngine:
     def test_a_panic_becomes_a_store_error(self, store: EdgeStore) -> None:
         store.upsert([1], random_codes(0, 1))
         with pytest.raises(StoreError, match="panicked and could not do harm") as caught:
-            store._update(bad_operation(), "do harm")
+            store._engine.update(bad_operation(), "do harm")
         assert type(caught.value.__cause__).__name__ == "PanicException"
         assert store.fetch([1]) == random_codes(0, 1)
 
     def test_after_a_panic_nothing_is_written(self, store: EdgeStore) -> None:
         # the engine's own next write would panic too, and lose its points
         with pytest.raises(StoreError):
-            store._update(bad_operation(), "do harm")
+            store._engine.update(bad_operation(), "do harm")
         with pytest.raises(StoreError, match="the engine panicked before"):
             store.upsert([2], random_codes(0, 1), [None])
         with pytest.raises(StoreError, match="the engine panicked before"):
@@ -148,7 +191,7 @@ class TestEngine:
 
     @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
     def test_an_interrupt_is_no_panic(self, store: EdgeStore, signal: type[BaseException]) -> None:
-        with pytest.raises(signal), store._reported("wait"):
+        with pytest.raises(signal), store._engine.reported("wait"):
             raise signal
 
     def test_the_vendors_words_are_kept(self, store: EdgeStore) -> None:
@@ -160,9 +203,9 @@ class TestEngine:
     def test_a_batch_that_fails_is_named(
         self, store: EdgeStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("csrkit.stores.edge._BATCH", 2)
+        monkeypatch.setattr(EdgeStore, "_batch_size", 2)
         store.upsert([10, 11], random_codes(0, 2), [None] * 2)
-        store._failed = "the disk is full"
+        store._engine._failed = "the disk is full"
         with pytest.raises(
             StoreError, match=r"upsert \[1, 2\], after 0 of 3 were stored: the disk"
         ):
@@ -210,9 +253,10 @@ class TestEngine:
 _KILLED = """
 import os, signal, sys
 from csrkit.stores import EdgeStore
-from csrkit.stores.testing import random_codes
+from csrkit.stores.testing import random_codes, random_residuals
 store = EdgeStore(sys.argv[1])
-store.upsert(range(1500), random_codes(0, 1500), [{"row": row} for row in range(1500)])
+payloads = [{"row": row} for row in range(1500)]
+store.upsert(range(1500), random_codes(0, 1500), payloads, residuals=random_residuals(0, 1500))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -223,7 +267,9 @@ def test_an_upsert_survives_the_death_of_the_process(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     with EdgeStore(tmp_path / "index") as store:
         assert store.count() == 1500
-        assert store.fetch(range(1500)) == random_codes(0, 1500)
+        codes, residuals = store.fetch_both(range(1500))
+        assert codes == random_codes(0, 1500)
+        np.testing.assert_array_equal(residuals, random_residuals(0, 1500))
         found = store.search(random_codes(0, 1500)[1499], limit=100)[0]
         assert [hit.payload for hit in found] == [{"row": hit.id} for hit in found]
 

@@ -8,13 +8,13 @@ stores decide it here and the engines never see invalid input.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError, StoreError
-from csrkit.stores._ids import ID_KEY, known_ids
+from csrkit.stores._ids import ID_KEY, known_ids, shown
 from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "Held",
     "Upsert",
     "checked_dim",
     "checked_limit",
-    "checked_residuals",
     "checked_upsert",
     "kept_residuals",
 ]
@@ -35,6 +35,18 @@ __all__ = [
 MAX_DEPTH = 64
 
 
+class Held(NamedTuple):
+    """What the first upsert fixed.
+
+    Attributes:
+        dim: Width of the codes.
+        residual_bytes: Bytes per residual; 0 if none are kept.
+    """
+
+    dim: int
+    residual_bytes: int = 0
+
+
 class Upsert(NamedTuple):
     """A checked upsert.
 
@@ -42,23 +54,55 @@ class Upsert(NamedTuple):
         ids: Plain ids, each once.
         codes: One row per id.
         payloads: A copy per id, or None to keep what is stored.
+        residuals: uint8 (n, width), or None if the store keeps none.
     """
 
     ids: list[int | str]
     codes: SparseVectors
     payloads: list[dict[str, Any]] | None
+    residuals: NDArray[np.uint8] | None = None
+
+    @property
+    def held(self) -> Held:
+        """What this upsert fixes if it is the first."""
+        return Held(self.codes.dim, 0 if self.residuals is None else self.residuals.shape[1])
+
+    def batches(self, size: int) -> Iterator[tuple[Upsert, str]]:
+        """Cut the upsert into parts.
+
+        Args:
+            size: Most codes per part.
+
+        Yields:
+            A part, and what storing it does, for messages.
+        """
+        for start in range(0, len(self.ids), size):
+            part = slice(start, start + size)
+            batch = Upsert(
+                self.ids[part],
+                self.codes[part],
+                None if self.payloads is None else self.payloads[part],
+                None if self.residuals is None else self.residuals[part],
+            )
+            where = f"after {start} of {len(self.ids)} were stored"
+            yield batch, f"upsert {shown(batch.ids)}, {where}"
 
 
 def checked_upsert(
-    ids: Ids, codes: SparseVectors, payloads: Sequence[Payload | None] | None, dim: int | None
+    ids: Ids,
+    codes: SparseVectors,
+    payloads: Sequence[Payload | None] | None,
+    held: Held | None,
+    residuals: NDArray[np.uint8] | None = None,
 ) -> Upsert:
-    """Check the arguments of `Store.upsert`.
+    """Check the arguments of `Store.upsert` or `ResidualStore.upsert`.
 
     Args:
         ids: One per code.
         codes: Rows to store.
         payloads: One per code, or None.
-        dim: Width of the store, None before the first upsert.
+        held: What the store holds, None before the first upsert.
+        residuals: uint8 (n, width), or None.
 
     Returns:
         The same, plain and copied.
@@ -75,11 +119,12 @@ def checked_upsert(
         raise ShapeError(
             f"expected one payload per code, got {len(payloads)} payloads and {len(codes)} codes"
         )
-    checked_dim(codes, dim)
+    checked_dim(codes, held and held.dim)
+    rest = _residuals(residuals, len(codes), held and held.residual_bytes)
     if payloads is None:
-        return Upsert(plain, codes, None)
+        return Upsert(plain, codes, None, rest)
     pairs = zip(plain, payloads, strict=True)
-    return Upsert(plain, codes, [_payload(one, payload) for one, payload in pairs])
+    return Upsert(plain, codes, [_payload(one, payload) for one, payload in pairs], rest)
 
 
 def _check_codes(codes: Any) -> None:
@@ -90,41 +135,10 @@ def _check_codes(codes: Any) -> None:
         )
 
 
-def checked_dim(codes: SparseVectors, dim: int | None) -> None:
-    """Refuse codes of another width than the store holds.
-
-    Args:
-        codes: Codes to store or to search with.
-        dim: Width of the store, None before the first upsert.
-
-    Raises:
-        ShapeError: If the widths differ.
-    """
-    _check_codes(codes)
-    if dim is not None and codes.dim != dim:
-        raise ShapeError(
-            f"expected codes over {dim} latents, as this store holds them, got {codes.dim}: "
-            "they come from another model"
-        )
-
-
-def checked_residuals(
+def _residuals(
     residuals: NDArray[np.uint8] | None, n: int, width: int | None
 ) -> NDArray[np.uint8] | None:
-    """Refuse residuals that are not those of the store.
-
-    Args:
-        residuals: What `ResidualStore.upsert` got.
-        n: Number of codes.
-        width: Bytes per residual of the store, 0 if it keeps none, None before
-            the first upsert.
-
-    Returns:
-        uint8 (n, width), not copied; None if the store keeps none.
-
-    Raises:
-        ShapeError: If dtype, number or width differ.
-    """
+    """Return residuals for n codes if they fit the store: its width, 0 for none, None for any."""
     if residuals is None:
         if width and n:
             raise ShapeError(
@@ -149,6 +163,24 @@ def checked_residuals(
             f"got {got.shape[1]}: they come from another model"
         )
     return got
+
+
+def checked_dim(codes: SparseVectors, dim: int | None) -> None:
+    """Refuse codes of another width than the store holds.
+
+    Args:
+        codes: Codes to store or to search with.
+        dim: Width of the store, None before the first upsert.
+
+    Raises:
+        ShapeError: If the widths differ.
+    """
+    _check_codes(codes)
+    if dim is not None and codes.dim != dim:
+        raise ShapeError(
+            f"expected codes over {dim} latents, as this store holds them, got {codes.dim}: "
+            "they come from another model"
+        )
 
 
 def kept_residuals(residuals: NDArray[np.uint8] | None) -> NDArray[np.uint8]:

@@ -11,10 +11,12 @@ spelling than it got.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha1
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import numpy as np
 
@@ -35,6 +37,7 @@ __all__ = [
 ID_KEY = "csrkit_id"  # payload key that holds a string id; no payload may use it
 # Never change it: stored ids would be orphans.
 _NAMESPACE = UUID("6f1d5d0c-6c0e-5d51-9d7c-2a6f6ce1b7a4")
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # in its canonical spelling
 _LARGEST = 2**64 - 1  # the engine's numeric ids are unsigned 64-bit
 
 
@@ -53,7 +56,10 @@ def known_ids(ids: Ids, *, unique: bool = False) -> list[int | str]:
     """
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise StoreError(f"expected a list of ids, got {ids!r}: pass [{ids!r}] for a single one")
-    plain = [_plain(position, one) for position, one in enumerate(ids)]
+    plain = [
+        one if type(one) is int and 0 <= one <= _LARGEST else _plain(position, one)  # the usual one
+        for position, one in enumerate(ids)
+    ]
     if unique and len(set(plain)) < len(plain):
         twice = [one for one, times in Counter(plain).items() if times > 1]
         raise StoreError(f"expected each id once in a call, got {shown(twice)} more than once")
@@ -76,6 +82,8 @@ def _plain(position: int, one: Any) -> int | str:
 
 def _is_utf8(text: str) -> bool:
     """Tell a real string from one with lone surrogates, which no store can keep."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -85,18 +93,18 @@ def _is_utf8(text: str) -> bool:
 
 def point_id(one: int | str) -> int | str:
     """Return the id under which the engine keeps a plain id."""
-    if isinstance(one, int) or _is_uuid(one):
+    if isinstance(one, int) or _UUID.fullmatch(one):
         return one
-    return str(uuid5(_NAMESPACE, one))
+    return _uuid5(one)
 
 
-def _is_uuid(text: str) -> bool:
-    if len(text) != 36:
-        return False
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
+def _uuid5(text: str) -> str:
+    """Spell ``uuid5(_NAMESPACE, text)``, in a fifth of its time: a search looks up hundreds."""
+    digest = bytearray(sha1(_NAMESPACE.bytes + text.encode(), usedforsecurity=False).digest())
+    digest[6] = digest[6] & 0x0F | 0x50  # version 5
+    digest[8] = digest[8] & 0x3F | 0x80  # variant of RFC 9562
+    whole = digest.hex()
+    return f"{whole[:8]}-{whole[8:12]}-{whole[12:16]}-{whole[16:20]}-{whole[20:32]}"
 
 
 def with_id(one: int | str, payload: Mapping[str, Any]) -> dict[str, Any]:

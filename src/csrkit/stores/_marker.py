@@ -4,7 +4,7 @@ The engine records neither the width of the codes nor who made the folder, so
 ``csrkit.json`` does::
 
     {"csrkit": "EdgeStore", "format": 1, "name": "csr",
-     "datatype": "float32", "on_disk": false, "dim": 4096}
+     "datatype": "float32", "on_disk": false, "dim": 4096, "residual_bytes": 0}
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from csrkit.errors import StoreError
+from csrkit.stores._checks import Held
 
 __all__ = ["Datatype", "Marker"]
 
@@ -34,6 +35,7 @@ class Marker(BaseModel):
         datatype: How the postings keep the values.
         on_disk: Whether the postings stay on disk.
         dim: Width of the codes; None before the first upsert.
+        residual_bytes: Bytes per residual; 0 if none are kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -44,6 +46,12 @@ class Marker(BaseModel):
     datatype: Datatype
     on_disk: bool
     dim: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    residual_bytes: int = Field(default=0, ge=0)
+
+    @property
+    def held(self) -> Held | None:
+        """What the first upsert fixed, None before it."""
+        return None if self.dim is None else Held(self.dim, self.residual_bytes)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:

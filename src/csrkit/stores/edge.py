@@ -13,34 +13,33 @@ and the checks shared by all stores keep these out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from csrkit.errors import ConfigError, MissingExtra, StoreError
-from csrkit.stores._checks import Upsert, checked_dim, checked_limit, checked_upsert
-from csrkit.stores._ids import known_ids, point_id, shown, stored_id, with_id
+from csrkit.errors import ConfigError, StoreError
+from csrkit.stores._checks import Held, Upsert, checked_dim, checked_limit, checked_upsert
+from csrkit.stores._engine import Engine, edge_module, sparse
+from csrkit.stores._ids import known_ids, point_id, shown, with_id
 from csrkit.stores._marker import Datatype, Marker
-from csrkit.stores._points import gathered, hits
+from csrkit.stores._points import FetchesPoints, hits, residual_name, vectors_of
 from csrkit.stores.base import Hit, Ids, Payload
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from qdrant_edge import EdgeShard, Filter
 
 __all__ = ["EdgeStore", "open_url"]
 
-_BATCH = 1000  # points or queries per call of the engine: 42,000 points/s, and more gains nothing
 _LARGEST_FLOAT16 = 65504.0  # above it a float16 posting is infinite
 
 
-class EdgeStore:
+class EdgeStore(FetchesPoints):
     """Codes in Qdrant's embedded engine, in a folder of this machine.
 
     An upsert survives the death of the process once it returns (the engine
@@ -53,6 +52,9 @@ class EdgeStore:
     `search` reads, and take effect when the engine builds its final index, at
     `optimize`. On 25,000 normalised codes of 24 latents scores were off by up
     to 2e-4 with float16 and 2e-3 with uint8.
+
+    Residuals are a second vector, ``"<name>_residual"``, of bytes and without a
+    graph: searches do not read it.
 
     The folder is the store's own: a replaced point loses vectors that somebody
     added to it through `shard`.
@@ -80,6 +82,8 @@ class EdgeStore:
         [[Hit(id='b', score=1.0, payload=None)]]
     """
 
+    _batch_size = 1000  # per call of the engine: 42,000 points/s, and more gains nothing
+
     def __init__(
         self,
         path: str | PathLike[str],
@@ -88,15 +92,16 @@ class EdgeStore:
         on_disk: bool | None = None,
         datatype: Datatype | None = None,
     ) -> None:
-        _engine()
+        edge_module()  # before a folder is made
         self._folder = Path(path)
         found = Marker.read(self._folder)
         self._marker = found or _new_marker(name, on_disk, datatype)
         self._refuse_other(name, on_disk, datatype)
         if found is None:
             self._marker.write(self._folder)
-        self._failed: str | None = None  # why the engine may not be written to any more
-        self._shard: EdgeShard = self._open()
+        self._name = name
+        self._engine = Engine(self._folder, self._marker)
+        self._has_residuals = False  # whether this object has seen to their vector
 
     def _refuse_other(self, name: str, on_disk: bool | None, datatype: str | None) -> None:
         """Refuse to open a folder with other settings than it was made with."""
@@ -108,23 +113,15 @@ class EdgeStore:
                     "open it with the same, or make a new folder"
                 )
 
-    def _open(self) -> Any:
-        edge = _engine()
-        home = self._folder / "engine"
-        with self._reported("open the store"):
-            if (home / "edge_config.json").exists():
-                return edge.EdgeShard.load(str(home))
-            params = edge.EdgeSparseVectorParams(
-                datatype=getattr(edge.VectorStorageDatatype, self._marker.datatype.capitalize()),
-                memory=edge.Memory.Cold if self._marker.on_disk else edge.Memory.Pinned,
-            )
-            config = edge.EdgeConfig(sparse_vectors={self._marker.name: params})
-            return edge.EdgeShard.create(str(home), config)
-
     @property
     def dim(self) -> int | None:
         """Width of the codes; None before the first upsert."""
         return self._marker.dim
+
+    @property
+    def residual_bytes(self) -> int:
+        """Bytes per residual; 0 if none are kept, or nothing was stored yet."""
+        return self._marker.residual_bytes
 
     @property
     def shard(self) -> EdgeShard:
@@ -132,37 +129,46 @@ class EdgeStore:
 
         What is written through it is not checked; see the module's warning.
         """
-        return self._shard
+        return self._engine.shard
 
     def upsert(
-        self, ids: Ids, codes: SparseVectors, payloads: Sequence[Payload | None] | None = None
+        self,
+        ids: Ids,
+        codes: SparseVectors,
+        payloads: Sequence[Payload | None] | None = None,
+        *,
+        residuals: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Insert or replace codes and payloads; see `Store.upsert`.
+        """Insert or replace codes, payloads and residuals; see `ResidualStore.upsert`.
 
         Args:
             ids: One id per code, each once.
             codes: Rows to store.
             payloads: One JSON object or None per id; left out, ids keep theirs.
+            residuals: uint8 (n, width), or None; as the first upsert had it.
 
         Raises:
-            ShapeError: If the numbers or the width do not match.
+            ShapeError: If the numbers or the widths do not match.
             StoreError: If an id, payload or value is refused, or the engine
                 fails; the message names the ids of the batch that failed. The
                 batches before it are stored.
         """
-        checked = checked_upsert(ids, codes, payloads, self.dim)
+        checked = checked_upsert(ids, codes, payloads, self._marker.held, residuals)
         self._refuse_overflow(checked)
         if not checked.ids:
             return
-        if self.dim is None:  # noted first: codes of unknown width could not be fetched
-            self._marker = self._marker.model_copy(update={"dim": codes.dim})
-            self._marker.write(self._folder)
-        for start in range(0, len(codes), _BATCH):
-            stop = start + _BATCH
-            kept = None if checked.payloads is None else checked.payloads[start:stop]
-            batch = Upsert(checked.ids[start:stop], codes[start:stop], kept)
-            doing = f"upsert {shown(batch.ids)}, after {start} of {len(codes)} were stored"
+        self._note(checked.held)
+        for batch, doing in checked.batches(self._batch_size):
             self._write(batch, doing)
+
+    def _note(self, held: Held) -> None:
+        """Note what is held before the first code is: codes of unknown width cannot be fetched."""
+        if self._marker.held is None:
+            self._marker = self._marker.model_copy(update=held._asdict())
+            self._marker.write(self._folder)
+        if held.residual_bytes and not self._has_residuals:
+            self._engine.add_bytes(residual_name(self._name), held.residual_bytes)
+            self._has_residuals = True
 
     def _refuse_overflow(self, upsert: Upsert) -> None:
         if self._marker.datatype != "float16":
@@ -176,49 +182,29 @@ class EdgeStore:
             )
 
     def _write(self, batch: Upsert, doing: str) -> None:
-        edge = _engine()
+        edge = edge_module()
         points = list(map(point_id, batch.ids))
-        vectors = [{self._marker.name: vector} for vector in _vectors(batch.codes)]
+        vectors = self._vectors(batch)
         stored: set[int | str] = set()
-        if batch.payloads is None:  # stored points keep their payload: change their vector alone
-            with self._reported(doing):
-                stored = set(self._read(points, vector=False))
+        if batch.payloads is None:  # stored points keep their payload: change their vectors alone
+            stored = set(self._read(points, [], doing))
         payloads = batch.payloads or [{}] * len(points)
         rows = zip(points, vectors, batch.ids, payloads, strict=True)
         new = [edge.Point(p, v, with_id(i, load)) for p, v, i, load in rows if p not in stored]
         old = [edge.PointVectors(p, v) for p, v in zip(points, vectors, strict=True) if p in stored]
         if new:
-            self._update(edge.UpdateOperation.upsert_points(new), doing)
+            self._engine.update(edge.UpdateOperation.upsert_points(new), doing)
         if old:
-            self._update(edge.UpdateOperation.update_vectors(old), doing)
+            self._engine.update(edge.UpdateOperation.update_vectors(old), doing)
 
-    def _update(self, operation: Any, doing: str) -> None:
-        if self._failed:
-            raise StoreError(f"cannot {doing}: {self._failed}")
-        with self._reported(doing):
-            self._shard.update(operation)
-
-    @contextmanager
-    def _reported(self, doing: str) -> Iterator[None]:
-        """Turn whatever the engine raises, its panics too, into StoreError."""
-        try:
-            yield
-        except Exception as error:
-            raise StoreError(f"{self._folder}: cannot {doing}: {error}") from error
-        except BaseException as error:
-            # a panic derives from BaseException, as Ctrl-C does, and its class cannot be imported
-            if type(error).__module__ != "pyo3_runtime":
-                raise
-            self._panicked(error, doing)
-
-    def _panicked(self, error: BaseException, doing: str) -> NoReturn:
-        # The engine has half an operation in memory: its next write fails too and loses points.
-        self._failed = "the engine panicked before; read what you need and rebuild the folder"
-        raise StoreError(
-            f"{self._folder}: the engine panicked and could not {doing}: {error}. Its log replays "
-            "the operation at each open, so the folder may not open again: read what you need "
-            "from it now, rebuild it, and report this"
-        ) from error
+    def _vectors(self, batch: Upsert) -> list[dict[str, Any]]:
+        """Name the vectors of each point."""
+        codes = sparse(batch.codes)
+        if batch.residuals is None:
+            return [{self._name: code} for code in codes]
+        rows = zip(codes, batch.residuals.tolist(), strict=True)
+        rest = residual_name(self._name)
+        return [{self._name: code, rest: residual} for code, residual in rows]
 
     def search(
         self, codes: SparseVectors, *, limit: int = 10, filter: Filter | None = None
@@ -242,10 +228,10 @@ class EdgeStore:
         """
         checked_limit(limit)
         checked_dim(codes, self.dim)
-        edge = _engine()
+        edge = edge_module()
         found: list[list[Hit]] = []
-        with self._reported("search"):
-            for start in range(0, len(codes), _BATCH):
+        with self._engine.reported("search"):
+            for start in range(0, len(codes), self._batch_size):
                 requests = [
                     edge.QueryRequest(
                         limit=limit,
@@ -253,39 +239,16 @@ class EdgeStore:
                         filter=filter,
                         with_payload=True,
                     )
-                    for vector in _vectors(codes[start : start + _BATCH])
+                    for vector in sparse(codes[start : start + self._batch_size])
                 ]
-                found += map(hits, self._shard.query_batch(edge.QueryBatchRequest(requests)))
+                found += map(hits, self._engine.shard.query_batch(edge.QueryBatchRequest(requests)))
         return found
 
-    def fetch(self, ids: Ids) -> SparseVectors:
-        """Return the stored codes of the ids, in their order.
+    def _held(self) -> Held | None:
+        return self._marker.held
 
-        Args:
-            ids: Ids that were upserted; one may occur several times.
-
-        Returns:
-            One row per id, in full precision.
-
-        Raises:
-            StoreError: If an id is not in the store, or nothing was ever stored.
-        """
-        plain = known_ids(ids)
-        with self._reported(f"fetch {shown(plain)}"):
-            vectors = self._read(list(map(point_id, plain)), vector=True)
-        rows = [vectors.get(point_id(one)) for one in plain]
-        missing = [one for one, row in zip(plain, rows, strict=True) if row is None]
-        if missing:
-            raise StoreError(f"no code is stored for {shown(missing)}, of {self.count()} ids")
-        if self.dim is None:
-            raise StoreError("nothing was stored yet, so the width of the codes is not known")
-        return gathered(rows, self.dim)
-
-    def _read(self, points: list[Any], *, vector: bool) -> dict[int | str, Any]:
-        """Return those of the points that are there, each with its vector if asked for."""
-        records: list[Any] = self._shard.retrieve(points, False, vector)
-        name = self._marker.name
-        return {stored_id(one.id): one.vector.get(name) if vector else None for one in records}
+    def _read(self, points: list[Any], names: list[str], doing: str) -> dict[Any, Any]:
+        return vectors_of(self._engine.retrieve(points, names, doing))
 
     def delete(self, ids: Ids) -> None:
         """Remove ids; those that are not there are ignored.
@@ -298,13 +261,13 @@ class EdgeStore:
         """
         plain = known_ids(ids)
         if plain:
-            operation = _engine().UpdateOperation.delete_points(list(map(point_id, plain)))
-            self._update(operation, f"delete {shown(plain)}")
+            operation = edge_module().UpdateOperation.delete_points(list(map(point_id, plain)))
+            self._engine.update(operation, f"delete {shown(plain)}")
 
     def count(self) -> int:
         """Return the exact number of stored ids."""
-        with self._reported("count"):
-            return int(self._shard.count(_engine().CountRequest(exact=True)))
+        with self._engine.reported("count"):
+            return int(self._engine.shard.count(edge_module().CountRequest(exact=True)))
 
     def optimize(self) -> bool:
         """Build the engine's final index: once after a large load, minutes for millions of codes.
@@ -316,18 +279,18 @@ class EdgeStore:
         Returns:
             True if there was something to do.
         """
-        with self._reported("optimize"):
-            return bool(self._shard.optimize())
+        with self._engine.reported("optimize"):
+            return bool(self._engine.shard.optimize())
 
     def flush(self) -> None:
         """Write everything to the disk itself, about 0.1 s per 20,000 new codes."""
-        with self._reported("flush"):
-            self._shard.flush()
+        with self._engine.reported("flush"):
+            self._engine.shard.flush()
 
     def close(self) -> None:
         """Flush and release the folder; the store cannot be used afterwards."""
-        with self._reported("close"):
-            self._shard.close()
+        with self._engine.reported("close"):
+            self._engine.shard.close()
 
     def __enter__(self) -> Self:
         return self
@@ -341,15 +304,6 @@ class EdgeStore:
         self.close()
 
 
-def _engine() -> Any:
-    """Import the engine, whose stubs do not match its enums, as untyped."""
-    try:
-        import qdrant_edge
-    except ImportError as error:
-        raise MissingExtra("qdrant-edge-py", "edge", "EdgeStore") from error
-    return qdrant_edge
-
-
 def _new_marker(name: str, on_disk: bool | None, datatype: Datatype | None) -> Marker:
     try:
         return Marker(name=name, on_disk=bool(on_disk), datatype=datatype or "float32")
@@ -357,15 +311,6 @@ def _new_marker(name: str, on_disk: bool | None, datatype: Datatype | None) -> M
         raise ConfigError(
             f"expected a name and a datatype of float32, float16 or uint8, got {name=}, {datatype=}"
         ) from error
-
-
-def _vectors(codes: SparseVectors) -> list[Any]:
-    """Spell each row as the engine's type; lists are cut from one conversion for speed."""
-    edge = _engine()
-    bounds = codes.indptr.tolist()
-    indices, values = codes.indices.tolist(), codes.values.tolist()
-    spans = [slice(*pair) for pair in pairwise(bounds)]
-    return [edge.SparseVector(indices[span], values[span]) for span in spans]
 
 
 def open_url(url: str) -> EdgeStore:

@@ -20,9 +20,9 @@ import numpy as np
 
 from csrkit.errors import ConfigError, FormatError, StoreError
 from csrkit.stores._checks import (
+    Held,
     checked_dim,
     checked_limit,
-    checked_residuals,
     checked_upsert,
     kept_residuals,
 )
@@ -109,14 +109,13 @@ class MemoryStore:
             ShapeError: If the numbers or the widths do not match.
             StoreError: If an id or payload is refused.
         """
-        checked = checked_upsert(ids, codes, payloads, self.dim)
-        width = self.residual_bytes if self._parts else None
-        rest = checked_residuals(residuals, len(codes), width)
+        held = Held(self._parts[0].dim, self.residual_bytes) if self._parts else None
+        checked = checked_upsert(ids, codes, payloads, held, residuals)
         if not checked.ids:
             return
         first = sum(map(len, self._parts))
         self._parts.append(codes)
-        self._residuals.append(_or_none_kept(rest, len(codes)).copy())
+        self._residuals.append(_or_none_kept(checked.residuals, len(codes)).copy())
         self._row_of.update(zip(checked.ids, range(first, first + len(codes)), strict=True))
         self._postings = None
         for one, payload in zip(checked.ids, checked.payloads or [], strict=False):

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 from qdrant_client import QdrantClient, models
 
 from csrkit.errors import ConfigError, StoreError
-from csrkit.stores._checks import Upsert, checked_dim, checked_limit, checked_upsert
+from csrkit.stores._checks import Held, Upsert, checked_dim, checked_limit, checked_upsert
 from csrkit.stores._collection import Collection
 from csrkit.stores._ids import known_ids, point_id, shown, stored_id, with_id
 from csrkit.stores._points import gathered, hits
@@ -124,7 +124,9 @@ class QdrantStore:
                 good; the message names the ids of the batch that failed and how
                 many, in the order given, are stored.
         """
-        checked = checked_upsert(ids, codes, payloads, self._dim)
+        checked = checked_upsert(
+            ids, codes, payloads, None if self._dim is None else Held(self._dim)
+        )
         if not checked.ids:
             return
         config = self._home.config()  # anew each time: a dense vector may have been added since

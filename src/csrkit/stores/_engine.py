@@ -1,0 +1,166 @@
+"""Qdrant's embedded engine on one folder, its failures as csrkit's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from csrkit.errors import MissingExtra, StoreError
+
+if TYPE_CHECKING:
+    from qdrant_edge import EdgeShard
+
+    from csrkit.stores._marker import Marker
+    from csrkit.vectors import SparseVectors
+
+__all__ = ["Engine", "edge_module", "sparse"]
+
+
+def edge_module() -> Any:
+    """Import the engine, whose stubs do not match its enums, as untyped.
+
+    Returns:
+        The module ``qdrant_edge``.
+
+    Raises:
+        MissingExtra: If it is not installed.
+    """
+    try:
+        import qdrant_edge
+    except ImportError as error:
+        raise MissingExtra("qdrant-edge-py", "edge", "EdgeStore") from error
+    return qdrant_edge
+
+
+def sparse(codes: SparseVectors) -> list[Any]:
+    """Spell each row as the engine's type; lists are cut from one conversion for speed.
+
+    Args:
+        codes: Rows.
+
+    Returns:
+        One ``qdrant_edge.SparseVector`` per row.
+    """
+    vector = edge_module().SparseVector
+    bounds = codes.indptr.tolist()
+    indices, values = codes.indices.tolist(), codes.values.tolist()
+    spans = [slice(*pair) for pair in pairwise(bounds)]
+    return [vector(indices[span], values[span]) for span in spans]
+
+
+class Engine:
+    """The engine in a folder, made if missing.
+
+    Args:
+        folder: Folder of the store; the engine's files are in a folder below it.
+        marker: What the store holds.
+
+    Raises:
+        StoreError: If the folder is open elsewhere, or the engine fails.
+    """
+
+    def __init__(self, folder: Path, marker: Marker) -> None:
+        self._folder = folder
+        self._failed: str | None = None  # why it may not be written to any more
+        with self.reported("open the store"):
+            self.shard: EdgeShard = _opened(folder / "engine", marker)
+
+    @contextmanager
+    def reported(self, doing: str) -> Iterator[None]:
+        """Turn whatever the engine raises, its panics too, into StoreError.
+
+        Args:
+            doing: What is done, for the message.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            StoreError: If the engine raised; the cause is chained.
+        """
+        try:
+            yield
+        except Exception as error:
+            raise StoreError(f"{self._folder}: cannot {doing}: {error}") from error
+        except BaseException as error:
+            # a panic derives from BaseException, as Ctrl-C does, and its class cannot be imported
+            if type(error).__module__ != "pyo3_runtime":
+                raise
+            self._panicked(error, doing)
+
+    def _panicked(self, error: BaseException, doing: str) -> NoReturn:
+        # The engine has half an operation in memory: its next write fails too and loses points.
+        self._failed = "the engine panicked before; read what you need and rebuild the folder"
+        raise StoreError(
+            f"{self._folder}: the engine panicked and could not {doing}: {error}. Its log replays "
+            "the operation at each open, so the folder may not open again: read what you need "
+            "from it now, rebuild it, and report this"
+        ) from error
+
+    def update(self, operation: Any, doing: str) -> None:
+        """Apply an operation.
+
+        Args:
+            operation: A ``qdrant_edge.UpdateOperation``.
+            doing: What it does, for the message.
+
+        Raises:
+            StoreError: If the engine fails, or panicked before.
+        """
+        if self._failed:
+            raise StoreError(f"cannot {doing}: {self._failed}")
+        with self.reported(doing):
+            self.shard.update(operation)
+
+    def add_bytes(self, name: str, width: int) -> None:
+        """Add a vector of bytes to every point, unless it is there.
+
+        Args:
+            name: Name of the vector.
+            width: Bytes per point.
+
+        Raises:
+            StoreError: If there is another vector of this name.
+        """
+        engine = edge_module()
+        dot, uint8 = engine.Distance.Dot, engine.VectorStorageDatatype.Uint8
+        operation = engine.UpdateOperation.create_dense_vector(name, width, dot, None, uint8)
+        self.update(operation, f"add the vector {name!r} of {width} bytes")
+
+    def retrieve(self, points: Sequence[Any], names: list[str], doing: str) -> list[Any]:
+        """Return the records of those of the points that are there, in any order.
+
+        Args:
+            points: The engine's ids.
+            names: Vectors to return with them.
+            doing: What this is for, for the message.
+
+        Returns:
+            Records without payloads.
+
+        Raises:
+            StoreError: If the engine fails.
+        """
+        with self.reported(doing):
+            # with no names it would still copy all vectors
+            return list(self.shard.retrieve(list(points), False, names or False))
+
+
+def _opened(home: Path, marker: Marker) -> Any:
+    engine = edge_module()
+    if (home / "edge_config.json").exists():
+        return engine.EdgeShard.load(str(home))
+    params = engine.EdgeSparseVectorParams(
+        datatype=getattr(engine.VectorStorageDatatype, marker.datatype.capitalize()),
+        memory=engine.Memory.Cold if marker.on_disk else engine.Memory.Pinned,
+    )
+    config = engine.EdgeConfig(sparse_vectors={marker.name: params}, hnsw_config=_no_graph())
+    return engine.EdgeShard.create(str(home), config)
+
+
+def _no_graph() -> Any:
+    """Spell HNSW with m=0: nothing here is found by walking a graph of dense vectors."""
+    return edge_module().HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000)
