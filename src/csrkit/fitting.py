@@ -159,7 +159,7 @@ def _resolve(
             "n_latents": latents,
             "batch_size": min(config.batch_size, n - held_out),
             "similarity_rows": min(config.similarity_rows, n - held_out),
-            "distillation_weight": (0.0 if supervised else 0.2)
+            "distillation_weight": (0.0 if supervised else 0.15)
             if distillation is None
             else distillation,
             "aux_latents": min(config.aux_latents or max(1, dim // 2), latents),

@@ -109,12 +109,12 @@ def test_the_recipe_csr_is_equations_5_to_7(model: Autoencoder, dead: list[int])
     assert found.fvu.item() == pytest.approx(paper.fvu(K), rel=1e-5)
 
 
-def test_several_rungs_are_averaged(model: Autoencoder) -> None:
+def test_each_rung_weighs_half_of_what_is_left(model: Autoencoder) -> None:
     x = unit(2, 9)
     settings = {"ladder": (1, 2, 4), "contrast_weight": 0.0}
     found = objective(**settings)(model, Batch(x), (1, 2, 4), NO_BALANCE, ALIVE)
     paper = Paper(model, x)
-    expected = (paper.fvu(1) + paper.fvu(2) + paper.fvu(4)) / 3 + paper.fvu(16) / 8
+    expected = paper.fvu(1) / 2 + paper.fvu(2) / 4 + paper.fvu(4) / 4 + paper.fvu(16) / 8
     assert found.loss.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -204,9 +204,15 @@ def test_distillation_takes_the_queries_that_are_given(model: Autoencoder) -> No
     assert loss() == found[0]
 
 
-def test_the_long_prefix_can_be_estimated_on_a_share_of_the_rows(model: Autoencoder) -> None:
+@pytest.mark.parametrize("dead", [[], [1, 7]])
+def test_terms_beside_the_ladder_can_be_estimated_on_a_share_of_the_rows(
+    model: Autoencoder, dead: list[int]
+) -> None:
     x = unit(2, 9)
-    settings = {"contrast_weight": 0.0, "long_prefix_share": 0.3}
-    found = objective(**settings)(model, Batch(x), (K,), NO_BALANCE, ALIVE)
-    expected = Paper(model, x).fvu(K) + Paper(model, x[:3]).fvu(4 * K) / 8  # 2.7 rows, rounded up
+    settings = {"contrast_weight": 0.0, "auxiliary_share": 0.3}
+    found = objective(**settings)(model, Batch(x), (K,), NO_BALANCE, torch.tensor(dead, dtype=int))
+    some = Paper(model, x[:3])  # 2.7 rows, rounded up
+    expected = Paper(model, x).fvu(K) + some.fvu(4 * K) / 8
+    if dead:
+        expected += some.auxiliary(dead, 4) / 32
     assert found.loss.item() == pytest.approx(expected, rel=1e-5)

@@ -18,7 +18,7 @@ Recipe: TypeAlias = Literal["csr", "csrkit", "csrv2"]
 # What the papers do otherwise than csrkit; all share tied weights.
 _PUBLISHED: dict[str, Any] = {
     "contrast_weight": 0.1,
-    "long_prefix_share": 1.0,
+    "auxiliary_share": 1.0,
     "distillation_weight": 0.0,
     "load_cap": None,
 }
@@ -92,9 +92,10 @@ class FitConfig(BaseModel):
     long_prefix_weight: float = Field(default=0.125, ge=0)
     """Weight of the reconstruction at 4 times the longest rung (paper: 1/8)."""
 
-    long_prefix_share: float = Field(default=0.25, gt=0, le=1)
-    """Share of a batch's rows that take part in that term, an unbiased estimate: it has
-    a small weight and, on all rows, would cost three quarters of all decoding."""
+    auxiliary_share: float = Field(default=0.125, gt=0, le=1)
+    """Share of a batch's rows that take part in the two terms beside the ladder, the 4k
+    prefix and the dead latents: an unbiased estimate of terms of small weight that, on
+    all rows, would cost most of the decoding."""
 
     aux_weight: float = Field(default=1 / 32, ge=0)
     """Weight of the reconstruction of the residual by dead latents (paper's beta)."""
@@ -105,7 +106,7 @@ class FitConfig(BaseModel):
     dead_after: int = Field(default=30_000, ge=1)
     """Rows seen since a latent last fired, after which it counts as dead."""
 
-    contrast_weight: float = Field(default=0.2, ge=0)
+    contrast_weight: float = Field(default=0.15, ge=0)
     """Weight of the non-negative contrastive loss (paper's gamma): against given positives
     or labels, else it pushes rows apart, which spreads the load and keeps latents alive."""
 
@@ -113,8 +114,8 @@ class FitConfig(BaseModel):
     """Temperature of the contrastive loss; lower looks at the hardest negatives."""
 
     distillation_weight: float | None = Field(default=None, ge=0)
-    """Weight of the similarity distillation; above 0.2 recall still rises, at the cost of
-    relevance. None takes 0.2, or zero when positives or labels are given."""
+    """Weight of the similarity distillation; above it recall at long codes still
+    rises, at the cost of relevance and of short codes. None takes 0.15, or zero when positives or labels are given."""
 
     distillation_temperature: float = Field(default=0.05, gt=0)
     """Temperature of teacher and student; lower looks at the nearest neighbours only."""

@@ -193,10 +193,10 @@ class _PrefixErrors(torch.autograd.Function):
         grad_values = torch.zeros_like(values)
         source = torch.empty_like(indices[:, : ladder[-1]])
         rows = torch.arange(batch, device=values.device)[:, None]
-        suffix = torch.empty_like(residuals)
+        suffix = residuals  # in place: a second copy of the largest tensor costs more than the sums
         # a latent of rung r takes part in every longer prefix: sum from behind
         for rung in reversed(range(len(ladder))):
-            torch.mul(residuals[rung], 2 * grads[0][rung], out=suffix[rung])
+            suffix[rung].mul_(2 * grads[0][rung])
             if rung + 1 < len(ladder):
                 suffix[rung] += suffix[rung + 1]
             part = slice(ladder[rung - 1] if rung else 0, ladder[rung])
@@ -219,7 +219,7 @@ def prefix_errors(
 
     One pass over the longest prefix serves all rungs; the residuals are kept
     for the backward pass, so that nothing of size (rungs, batch, dim) is made
-    twice.
+    twice. The backward pass works in them: it can run once, and they are valid until then.
 
     Args:
         x: What should come out, float (batch, dim); gets no gradient.
