@@ -95,7 +95,7 @@ def test_residual_bits_are_stored_and_used(
     codes = model.encode(docs, k=8)
     bits = model.encode_residuals(docs, codes)
     estimates = model.estimate_cosines(queries, codes, bits)
-    for store in (MemoryStore(),):
+    for store in (MemoryStore(), EdgeStore(tmp_path / "index")):
         searcher = Searcher(model, store, rescore="codes")
         searcher.upsert(range(len(docs)), docs)
         np.testing.assert_array_equal(store.fetch_residuals(range(len(docs))), bits)

@@ -14,7 +14,7 @@ call (`csrkit.stores.base.DenseStore`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -175,16 +175,22 @@ def rescored(
     """
     ranked: list[list[Hit]] = []
     for start, stop in _groups(found):
-        group = found[start:stop]
-        unique = dict.fromkeys(hit.id for hit in chain.from_iterable(group))
-        column = {one: at for at, one in enumerate(unique)}
-        if not column:
-            ranked += ([] for _ in group)
-            continue
-        scores = cosines.of(queries[start:stop], list(column))
-        for own, hits in zip(scores, group, strict=True):
-            ranked.append(_ranked(hits, own[[column[hit.id] for hit in hits]], limit))
+        scores = _scores(found[start:stop], queries[start:stop], cosines)
+        ranked += map(_ranked, found[start:stop], scores, repeat(limit))
     return ranked
+
+
+def _scores(found: Sequence[Sequence[Hit]], queries: Floats, cosines: Cosines) -> Iterator[Floats]:
+    """Yield the cosines of each query's candidates; a shared candidate is asked for once."""
+    ids = [[hit.id for hit in hits] for hits in found]
+    unique = ids[0] if len(ids) == 1 else list(dict.fromkeys(chain.from_iterable(ids)))
+    if not unique:
+        yield from (np.empty(0, dtype=np.float32) for _ in ids)
+        return
+    scores = cosines.of(queries, unique)
+    column = {one: at for at, one in enumerate(unique)}
+    for own, mine in zip(scores, ids, strict=True):
+        yield own if mine is unique else own[[column[one] for one in mine]]
 
 
 def _groups(found: Sequence[Sequence[Hit]]) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,145 @@
+"""Time of rescoring: one query, 100 candidates, after the first stage.
+
+    python examples/benchmarks/rescore.py         20,000 rows, 768 -> 3072, k=32
+
+- ``fetch``: codes and residual bits of the candidates out of an `EdgeStore`, in one call.
+- ``score``: the estimated cosines of the fetched rows with the query, and the ranking.
+- ``fetch and score``: both, as `Searcher` does them between the first stage and the hits.
+- ``first stage`` and ``whole search``: what comes before, and all of `Searcher.search`.
+
+Each round takes the next query, so that no row is hot in a cache for long. The ids and scores
+of the last round are compared with the cosines of decoded rows plus bits, worked out anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from typing import NamedTuple
+
+import numpy as np
+from _common import heading, interleaved, table, unit_rows
+from numpy.typing import NDArray
+
+from csrkit import CSRModel, Hit, Searcher
+from csrkit.model import ModelConfig, Provenance, array_shapes
+from csrkit.search.rescoring import CodesCosines, rescored
+from csrkit.stores import EdgeStore
+
+LIMIT = 10
+
+
+class Shape(NamedTuple):
+    """Sizes of one run."""
+
+    rows: int
+    dim: int
+    latents: int
+    k: int
+    candidates: int
+    queries: int
+
+
+FULL = Shape(20_000, 768, 3072, 32, 100, 300)
+TOY = Shape(300, 32, 256, 8, 20, 5)
+WANTED = {"score": "1.0 / 0.3", "fetch and score": "5.0 / 2.0"}  # ms, at most / aim
+
+
+class Prefetched:
+    """The candidates of every query, fetched beforehand: what is left is the arithmetic."""
+
+    def __init__(self, model: CSRModel, store: EdgeStore, ids: Sequence[list[int | str]]) -> None:
+        self._model = model
+        self._rows = {tuple(one): store.fetch_both(one) for one in ids}
+
+    def of(self, queries: NDArray[np.float32], ids: Sequence[int | str]) -> NDArray[np.float32]:
+        """Estimate the cosines as `Searcher` does."""
+        return self._model.estimate_cosines(queries, *self._rows[tuple(ids)])
+
+
+def random_model(shape: Shape) -> CSRModel:
+    """Make a model of unit rows with small biases; speed does not depend on training."""
+    config = ModelConfig(
+        dim=shape.dim,
+        n_latents=shape.latents,
+        ladder=(shape.k,),
+        provenance=Provenance(csrkit="benchmark", rows=0, steps=0),
+    )
+    rng = np.random.default_rng(1)
+    arrays = {
+        name: 0.01 * rng.standard_normal(size, dtype=np.float32)
+        for name, size in array_shapes(config).items()
+    }
+    weights = unit_rows(shape.latents, shape.dim, 2)
+    scales = np.full_like(arrays["scales"], 0.5)
+    return CSRModel(
+        config=config, **(arrays | {"encoder": weights, "decoder": weights, "scales": scales})
+    )
+
+
+def compare(model: CSRModel, hits: list[Hit], query: NDArray[np.float32], docs: NDArray) -> float:
+    """Return the largest error of a score; raises SystemExit if the ranking is another."""
+    rows = docs[[int(hit.id) for hit in hits]]
+    codes = model.encode(rows)
+    left = rows - model.decode(codes)
+    own = model.estimate_cosines(query[None], codes, model.encode_residuals(rows, codes))[0]
+    scores = np.array([hit.score for hit in hits])
+    error = float(np.abs(scores - own).max())
+    true = rows @ query
+    if error > 1e-4 or np.abs(scores - true).mean() > np.linalg.norm(left, axis=1).mean():
+        raise SystemExit(f"the scores are wrong by {error:.1e}")
+    return float(np.abs(scores - true).mean())
+
+
+def contestants(
+    shape: Shape, searcher: Searcher, store: EdgeStore, queries: NDArray[np.float32]
+) -> dict[str, Callable[[], object]]:
+    model = searcher.model
+    codes = model.encode(queries)
+    found = store.search(codes, limit=shape.candidates)
+    ids = [[hit.id for hit in hits] for hits in found]
+    fetching, prefetched = CodesCosines(model, store), Prefetched(model, store, ids)
+    turns = {
+        name: cycle(range(len(queries))) for name in ("first", "fetch", "score", "both", "all")
+    }
+
+    def rescore(name: str, cosines: CodesCosines | Prefetched) -> object:
+        row = next(turns[name])
+        return rescored(found[row : row + 1], queries[row : row + 1], cosines, LIMIT)
+
+    return {
+        "first stage": lambda: store.search(codes[next(turns["first"])], limit=shape.candidates),
+        "fetch": lambda: store.fetch_both(ids[next(turns["fetch"])]),
+        "score": lambda: rescore("score", prefetched),
+        "fetch and score": lambda: rescore("both", fetching),
+        "whole search": lambda: searcher.search(
+            queries[next(turns["all"])], limit=LIMIT, k=shape.k, candidates=shape.candidates
+        ),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--toy", action="store_true", help="tiny sizes: does it run at all")
+    arguments = parser.parse_args()
+    shape = TOY if arguments.toy else FULL
+    heading("Rescoring of one query", shape, toy=arguments.toy)
+    model, docs = random_model(shape), unit_rows(shape.rows, shape.dim)
+    queries = unit_rows(shape.queries, shape.dim, seed=3)
+    with tempfile.TemporaryDirectory() as folder, EdgeStore(folder) as store:
+        searcher = Searcher(model, store, rescore="codes")
+        searcher.upsert(range(len(docs)), docs)
+        store.optimize()
+        seconds = interleaved(contestants(shape, searcher, store, queries), shape.queries, warmup=3)
+        (hits,) = searcher.search(queries[-1], limit=LIMIT, candidates=shape.candidates)
+        error = compare(model, hits, queries[-1], docs)
+    rows = [[name, f"{1e3 * value:.3f}", WANTED.get(name, "")] for name, value in seconds.items()]
+    first = f"{shape.candidates} candidates, {model.residual_bytes} B of residual bits"
+    print(table([first, "median ms", "wanted / aim"], rows))
+    print(f"\nmean error of an estimated cosine of the hits: {error:.3f}")
+
+
+if __name__ == "__main__":
+    main()
