@@ -114,8 +114,9 @@ class FitConfig(BaseModel):
     """Temperature of the contrastive loss; lower looks at the hardest negatives."""
 
     distillation_weight: float | None = Field(default=None, ge=0)
-    """Weight of the similarity distillation; above it recall at long codes still
-    rises, at the cost of relevance and of short codes. None takes 0.15, or zero when positives or labels are given."""
+    """Weight of the similarity distillation. None takes 0.15, or zero when positives or
+    labels are given; more lifts recall at long codes, at the cost of relevance and of
+    short codes."""
 
     distillation_temperature: float = Field(default=0.05, gt=0)
     """Temperature of teacher and student; lower looks at the nearest neighbours only."""
