@@ -4,7 +4,7 @@
 
 - ``x @ W.T``: the product alone, in numpy and in torch; it writes (n, latents) and selects
   nothing. "Warm memory" writes into a buffer that is already there, the hardest thing to beat.
-- ``csrkit``: `CSRModel.encode` of a float32 array, to codes of norm 1; "tensor" is its torch path.
+- ``csrkit``: `CSRModel.encode` of a float32 array, to codes of norm 1; "tensor" a CPU tensor.
 - ``sentence-transformers``: its module in inference mode, 1,024 rows at a time, to dense codes that
   are not normalised (its encoder also runs the backbone and makes them sparse afterwards).
 

@@ -15,12 +15,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from csrkit.errors import ConfigError, MissingExtra, ShapeError
-from csrkit.model import CSRModel, array_shapes
+from csrkit.model import CSRModel, array_shapes, torch_encode
+from csrkit.model.rows import as_rows
 from csrkit.vectors import SparseVectors
 
 MakeModel = Callable[..., CSRModel]
 DenseCodes = Callable[[CSRModel, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-PATHS = [None, "cpu"]  # numpy, torch
+PATHS = ["numpy", "torch"]  # the second is for GPUs and runs on any device
+
+
+def encode(model: CSRModel, x: Any, path: str, k: int | None = None) -> SparseVectors:
+    if path == "numpy":
+        return model.encode(x, k=k)
+    return torch_encode.encode(model, x, k or model.ladder[-1], "cpu")
 
 
 def raises(error: type[Exception], message: str) -> Any:
@@ -49,11 +56,11 @@ def same_codes(a: SparseVectors, b: SparseVectors) -> None:
     seed=st.integers(0, 10**6),
     data=st.data(),
 )
-@pytest.mark.parametrize("device", PATHS)
+@pytest.mark.parametrize("path", PATHS)
 def test_codes_are_those_of_the_formula(
     make_model: MakeModel,
     dense_codes: DenseCodes,
-    device: str | None,
+    path: str,
     dim: int,
     latents: int,
     n: int,
@@ -64,7 +71,7 @@ def test_codes_are_those_of_the_formula(
     k = data.draw(st.integers(1, latents))
     x = rows(n, dim, seed) * data.draw(st.sampled_from([1e-6, 1.0, 1e6]))
     expected, clear = dense_codes(model, x, k)
-    found = model.encode(x, k=k, device=device)
+    found = encode(model, x, path, k=k)
     assert found.counts.max(initial=0) <= k
     assert found.is_nonnegative
     dense = found.to_dense()
@@ -100,38 +107,36 @@ def test_a_short_code_is_a_prefix_of_a_long_one(
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), device=st.sampled_from(PATHS))
+@given(seed=st.integers(0, 10**6), path=st.sampled_from(PATHS))
 def test_a_row_alone_gets_the_code_it_gets_in_a_batch(
-    make_model: MakeModel, dense_codes: DenseCodes, seed: int, device: str | None
+    make_model: MakeModel, dense_codes: DenseCodes, seed: int, path: str
 ) -> None:
     model, x = make_model(seed=seed), rows(6, seed=seed)
     x[2] *= np.float32(1e30)  # sends its whole block the long way
     assume(dense_codes(model, x, 5)[1].all())
-    batch = model.encode(x, device=device)
+    batch = encode(model, x, path)
     for row in range(len(x)):
-        same_codes(model.encode(x[row : row + 1], device=device), batch[row])
+        same_codes(encode(model, x[row : row + 1], path), batch[row])
 
 
-@pytest.mark.parametrize("device", PATHS)
-def test_ties_go_to_the_lower_latent(make_model: MakeModel, device: str | None) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_ties_go_to_the_lower_latent(make_model: MakeModel, path: str) -> None:
     model = make_model(n_latents=64)
     one_row = {name: np.zeros(shape) for name, shape in array_shapes(model.config).items()}
     one_row["encoder"] += 1.0  # all latents alike
     one_row["latent_bias"][[9, 40]] = 0.5
     tied = CSRModel(config=model.config, **one_row)
-    codes = tied.encode(np.ones((2, 12)), k=4, device=device)
+    codes = encode(tied, np.ones((2, 12)), path, k=4)
     np.testing.assert_array_equal(codes.indices, [0, 1, 9, 40] * 2)
-    assert tied.encode(np.ones((1, 12)), k=1, device=device).indices.tolist() == [9]
+    assert encode(tied, np.ones((1, 12)), path, k=1).indices.tolist() == [9]
 
 
-@pytest.mark.parametrize("device", PATHS)
-def test_a_row_in_which_nothing_fires_gets_an_empty_code(
-    make_model: MakeModel, device: str | None
-) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_a_row_in_which_nothing_fires_gets_an_empty_code(make_model: MakeModel, path: str) -> None:
     model = make_model()
     arrays = {name: getattr(model, name) for name in array_shapes(model.config)}
     silent = CSRModel(config=model.config, **{**arrays, "latent_bias": np.full(50, -1e3)})
-    codes = silent.encode(rows(3), device=device)
+    codes = encode(silent, rows(3), path)
     assert codes == SparseVectors.from_dense(np.zeros((3, 50)))
     np.testing.assert_array_equal(silent.decode(codes), np.tile(silent.pre_bias, (3, 1)))
 
@@ -193,64 +198,64 @@ INPUTS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.parametrize("device", PATHS)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", INPUTS)
 def test_every_kind_of_input_gives_the_same_codes(
-    make_model: MakeModel, name: str, device: str | None, tmp_path: Path
+    make_model: MakeModel, name: str, path: str, tmp_path: Path
 ) -> None:
     model = make_model()
     x = INPUTS[name](tmp_path)
-    same_codes(model.encode(x, device=device), model.encode(GRID.astype(np.float32)))
+    same_codes(encode(model, x, path), model.encode(GRID.astype(np.float32)))
 
 
-@pytest.mark.parametrize("device", PATHS)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("dtype", "factor"),
     [("f4", 1e30), ("f4", 1e-30), ("f4", 1e-38), ("f8", 1e200), ("f8", 1e-200), ("f8", 1e-306)],
 )
 def test_rows_of_any_length_get_the_code_of_their_direction(
-    make_model: MakeModel, device: str | None, dtype: str, factor: float
+    make_model: MakeModel, path: str, dtype: str, factor: float
 ) -> None:
     model = make_model()
     x = GRID.astype(np.float64) / 64
     same_codes(
-        model.encode((x * factor).astype(dtype), device=device),
+        encode(model, (x * factor).astype(dtype), path),
         model.encode(x),
     )
 
 
-@pytest.mark.parametrize("device", PATHS)
-def test_an_empty_batch_gives_an_empty_batch(make_model: MakeModel, device: str | None) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_an_empty_batch_gives_an_empty_batch(make_model: MakeModel, path: str) -> None:
     model = make_model()
-    codes = model.encode(np.zeros((0, 12)), device=device)
+    codes = encode(model, np.zeros((0, 12)), path)
     assert (len(codes), codes.dim, codes.nnz) == (0, 50, 0)
     assert codes == model.encode(torch.zeros(0, 12))
     assert model.decode(codes).shape == (0, 12)
 
 
-@pytest.mark.parametrize("device", PATHS)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("value", "what"),
     [(np.nan, "NaN or Inf in it"), (np.inf, "NaN or Inf in it"), (-np.inf, "NaN or Inf in it")],
 )
 @pytest.mark.parametrize("row", [0, 299])
 def test_the_first_bad_row_is_named(
-    make_model: MakeModel, device: str | None, value: float, what: str, row: int
+    make_model: MakeModel, path: str, value: float, what: str, row: int
 ) -> None:
     x = rows(301)
     x[row, 3] = value
     x[300] = 0
     with raises(ShapeError, f"expected finite, non-zero embeddings, got row {row} with {what}"):
-        make_model().encode(x, device=device)
+        encode(make_model(), x, path)
 
 
-@pytest.mark.parametrize("device", PATHS)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4"])
-def test_a_zero_row_is_named(make_model: MakeModel, device: str | None, dtype: str) -> None:
+def test_a_zero_row_is_named(make_model: MakeModel, path: str, dtype: str) -> None:
     x = GRID.astype(dtype)
     x[7] = 0
     with raises(ShapeError, "expected finite, non-zero embeddings, got row 7 with all zeros"):
-        make_model().encode(x, device=device)
+        encode(make_model(), x, path)
 
 
 FITTED = "this model was fitted on 12 dimensions"
@@ -264,9 +269,10 @@ BAD_INPUTS: list[tuple[Any, str]] = [
     (torch.ones(2, 3, 12), f"expected embeddings of shape (n, 12), got (2, 3, 12): {FITTED}"),
     ([], f"expected embeddings of shape (n, 12), got (0,): {FITTED}"),
     (np.ones((2, 12), dtype=complex), "expected embeddings of numbers, got dtype complex128"),
-    (torch.ones(2, 12) * 1j, "expected embeddings of numbers, got dtype torch.complex64"),
+    (torch.ones(2, 12) * 1j, "expected embeddings of numbers, got dtype complex64"),
     (np.ones((2, 12), dtype=bool), "expected embeddings of numbers, got dtype bool"),
-    (torch.ones(2, 12) > 0, "expected embeddings of numbers, got dtype torch.bool"),
+    (torch.ones(2, 12) > 0, "expected embeddings of numbers, got dtype bool"),
+    (torch.eye(12).to_sparse(), "expected a dense tensor, got one of layout torch.sparse_coo"),
     ([["a"] * 12], "expected embeddings of numbers, got dtype <U1"),
     (np.full((1, 12), None), "expected embeddings of numbers, got dtype object"),
 ]
@@ -278,6 +284,22 @@ def test_what_is_not_rows_of_numbers_is_refused(
 ) -> None:
     with raises(ShapeError, message):
         make_model().encode(x)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.ones(3, 11), f"expected embeddings of shape (n, 12), got (3, 11): {FITTED}"),
+        (torch.ones(12), f"expected embeddings of shape (n, 12), got (12,): {FITTED}"),
+        (torch.ones(2, 12) * 1j, "expected embeddings of numbers, got dtype torch.complex64"),
+        (torch.ones(2, 12) > 0, "expected embeddings of numbers, got dtype torch.bool"),
+    ],
+)
+def test_the_torch_path_refuses_other_tensors(
+    make_model: MakeModel, x: torch.Tensor, message: str
+) -> None:
+    with raises(ShapeError, message):
+        encode(make_model(), x, "torch")
 
 
 def test_ragged_rows_are_refused(make_model: MakeModel) -> None:
@@ -311,6 +333,40 @@ def test_weights_whose_codes_would_overflow_are_refused_when_they_do(
         huge.encode(np.ones((1, 12)))
 
 
+# -- devices ------------------------------------------------------------------------
+
+
+def test_a_cpu_tensor_is_encoded_by_numpy_without_a_copy(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x = make_model(), rows(9)
+    tensor = torch.from_numpy(x)
+    assert np.shares_memory(as_rows(tensor, 12), x)
+    monkeypatch.setattr(torch_encode, "encode", None)  # the other path is not taken
+    for found in (
+        model.encode(tensor),
+        model.encode(tensor, device="cpu"),
+        model.encode(x, device="cpu:0"),
+        model.encode(x, device=torch.device("cpu")),  # type: ignore[arg-type]  # as torch's users do
+    ):
+        assert found == model.encode(x)  # to the bit
+
+
+def test_other_devices_are_left_to_torch(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def record(model: CSRModel, x: Any, k: int, device: str | None) -> SparseVectors:
+        asked.append((k, device))
+        return SparseVectors([0], [], [], dim=50)
+
+    monkeypatch.setattr(torch_encode, "encode", record)
+    make_model().encode(rows(1), k=3, device="cuda")
+    make_model().encode(torch.empty(1, 12, device="meta"))
+    assert asked == [(3, "cuda"), (5, None)]
+
+
 def test_without_torch_a_device_asks_for_it(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,4 +376,4 @@ def test_without_torch_a_device_asks_for_it(
     )
     with raises(MissingExtra, message):
         make_model().encode(rows(1), device="cuda")
-    assert len(make_model().encode(rows(1))) == 1
+    assert len(make_model().encode(rows(1), device="cpu")) == 1

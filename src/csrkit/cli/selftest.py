@@ -77,13 +77,16 @@ def _files(model: CSRModel, rows: NDArray[np.float32]) -> str:
 
 
 def _torch(model: CSRModel, rows: NDArray[np.float32]) -> str:
-    """The torch path chooses the latents of the numpy path."""
+    """The torch path chooses the latents of the numpy path, on the GPU if there is one."""
     import torch
 
-    ours, theirs = model.encode(rows, k=K), model.encode(torch.from_numpy(rows), k=K)
+    from csrkit.model.torch_encode import encode
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    ours, theirs = model.encode(rows, k=K), encode(model, rows, K, device)
     np.testing.assert_array_equal(theirs.indices, ours.indices)
     np.testing.assert_allclose(theirs.values, ours.values, atol=1e-5)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device"
+    gpu = torch.cuda.get_device_name() if device == "cuda" else "no CUDA device"
     return f"same codes as numpy; {gpu}"
 
 

@@ -27,6 +27,7 @@ from csrkit.model import residual
 from csrkit.model.config import FORMAT, ModelConfig, array_shapes
 from csrkit.model.rows import as_rows, join_codes, unit_blocks
 from csrkit.model.topk import top_of_product
+from csrkit.tensors import on_cpu
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ class CSRModel:
         """Turn embeddings into L2-normalised codes of at most k latents.
 
         Works in blocks: beyond input and output it needs a few megabytes. A
-        torch tensor is encoded by torch where it lives and chooses the same
-        latents; anything else takes the numpy path unless ``device`` is given.
+        torch tensor on a GPU is encoded by torch where it lives and gets the same
+        latents; on the CPU numpy encodes everything, tensors through a view.
 
         Args:
             embeddings: Numbers of shape (n, dim), any float type; rows of any
@@ -156,7 +157,8 @@ class CSRModel:
             k: Latents per code, from 1 to n_latents; by default the longest
                 rung. A shorter code is a prefix of a longer one:
                 ``encode(x, k=64).top(8).normalized()`` is ``encode(x, k=8)``.
-            device: Torch device to encode on, such as "cuda"; needs torch.
+            device: Where to encode: "cpu", or a torch device such as "cuda", which
+                needs torch; by default where the embeddings are.
 
         Returns:
             n codes of width n_latents with positive values. A row in which no
@@ -165,7 +167,7 @@ class CSRModel:
         Raises:
             ShapeError: If the shape is not (n, dim), or a row is zero or not finite.
             ConfigError: If k is out of range.
-            MissingExtra: If ``device`` is given and torch is not installed.
+            MissingExtra: If ``device`` is one of torch's and that is not installed.
         """
         k = self.ladder[-1] if k is None else k
         if (
@@ -176,7 +178,7 @@ class CSRModel:
             raise ConfigError(
                 f"expected k from 1 to n_latents={self.n_latents}, got encode(k={k!r})"
             )
-        if device is not None or type(embeddings).__module__.partition(".")[0] == "torch":
+        if not (on_cpu(embeddings) if device is None else str(device).startswith("cpu")):
             from csrkit.model.torch_encode import encode
 
             return encode(self, embeddings, int(k), device)

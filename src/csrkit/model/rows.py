@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ShapeError
+from csrkit.tensors import is_tensor, tensor_to_numpy
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -24,15 +25,17 @@ def as_rows(embeddings: ArrayLike, dim: int) -> NDArray[Any]:
     """Check shape and dtype of embeddings; their contents are checked in blocks.
 
     Args:
-        embeddings: Anything numpy turns into numbers of shape (n, dim).
+        embeddings: Anything numpy turns into numbers of shape (n, dim), or a tensor.
         dim: Width the model was fitted on.
 
     Returns:
-        The array, in its own floating-point or integer type.
+        The array, in its own floating-point or integer type; a view of a CPU tensor.
 
     Raises:
         ShapeError: If it is not numeric or not of shape (n, dim).
     """
+    if is_tensor(embeddings):
+        embeddings = tensor_to_numpy(embeddings)
     try:
         array = np.asarray(embeddings)
     except ValueError as error:

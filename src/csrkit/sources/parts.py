@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ShapeError
+from csrkit.tensors import is_tensor, tensor_to_numpy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Part", "as_part", "bfloat16_part", "checked_float32", "is_tensor", "tensor_to_numpy"]
+__all__ = ["Part", "as_part", "bfloat16_part", "checked_float32"]
 
 # Any in this file is an array or tensor whose library or dtype is not known
 # yet: `as_part` refuses what cannot be read, and what is read is float32.
@@ -180,37 +181,6 @@ def _memmap_of(array: Any) -> np.memmap[Any, Any] | None:
             return array
         array = array.base
     return None
-
-
-def is_tensor(value: Any) -> bool:
-    """Recognise a torch tensor (or a subclass) without importing torch.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        True for tensors.
-    """
-    return any(
-        base.__name__ == "Tensor" and base.__module__.partition(".")[0] == "torch"
-        for base in type(value).__mro__
-    )
-
-
-def tensor_to_numpy(tensor: Any) -> NDArray[Any]:
-    """Copy a tensor to the host if it is not there, and out of autograd.
-
-    Args:
-        tensor: torch tensor on any device, of any dtype.
-
-    Returns:
-        The same numbers; bfloat16 and narrower floats as float32.
-    """
-    host = tensor.detach().cpu()
-    try:
-        return np.asarray(host.numpy())
-    except TypeError:  # numpy has no bfloat16; float32 holds every one exactly
-        return np.asarray(host.float().numpy())
 
 
 def _same(array: NDArray[Any]) -> NDArray[Any]:

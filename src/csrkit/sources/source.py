@@ -17,7 +17,8 @@ import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.sources.files import open_path, spool
-from csrkit.sources.parts import Part, as_part, is_tensor, tensor_to_numpy
+from csrkit.sources.parts import Part, as_part
+from csrkit.tensors import is_tensor, tensor_to_numpy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
