@@ -255,15 +255,30 @@ def _change(shim: RestShim, name: str, body: bytes) -> bool:
         if vector not in (shim[name].created.sparse_vectors or {}):
             raise Refused(400, f"Wrong input: Not existing vector name error: {vector}")
         shim[name].created.sparse_vectors[vector] = params
+    for vector, change in dict(wanted.vectors or {}).items():
+        params = dict(shim[name].created.vectors or {})[vector]
+        params.hnsw_config, params.on_disk = change.hnsw_config, change.on_disk
     return True
 
 
 def _add_vector(shim: RestShim, name: str, vector: str, body: bytes) -> Any:
-    config = _parse(models.SparseVectorNameConfig, body).sparse
-    shim[name].shard.update(qe.UpdateOperation.create_sparse_vector(vector))
-    index = models.SparseIndexParams(datatype=config.datatype and config.datatype.value)
-    added = {vector: models.SparseVectorParams(index=index)}
-    shim[name].created.sparse_vectors = (shim[name].created.sparse_vectors or {}) | added
+    wanted = _parse(models.VectorNameConfig, body)
+    created = shim[name].created
+    if isinstance(wanted, models.DenseVectorNameConfig):
+        dense = wanted.dense
+        kind = qe.VectorStorageDatatype.Uint8 if dense.datatype == "uint8" else None
+        distance = getattr(qe.Distance, dense.distance.value)
+        operation = qe.UpdateOperation.create_dense_vector(vector, dense.size, distance, None, kind)
+        datatype = dense.datatype and models.Datatype(dense.datatype.value)
+        params = models.VectorParams(size=dense.size, distance=dense.distance, datatype=datatype)
+        created.vectors = dict(created.vectors or {}) | {vector: params}
+    else:
+        operation = qe.UpdateOperation.create_sparse_vector(vector)
+        datatype = wanted.sparse.datatype and models.Datatype(wanted.sparse.datatype.value)
+        index = models.SparseIndexParams(datatype=datatype)
+        added = {vector: models.SparseVectorParams(index=index)}
+        created.sparse_vectors = (created.sparse_vectors or {}) | added
+    shim[name].shard.update(operation)
     return _DONE
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import qdrant_edge
 from qdrant_client import QdrantClient, models
@@ -14,7 +15,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from csrkit.errors import ShapeError, StoreError
 from csrkit.stores.qdrant import QdrantStore, Retry, open_url
-from csrkit.stores.testing import PersistentStoreContract, random_codes
+from csrkit.stores.testing import ResidualStoreContract, random_codes, random_residuals
 
 from .rest_shim import RestShim, running
 
@@ -50,7 +51,7 @@ def store(client: QdrantClient) -> QdrantStore:
     return QdrantStore(client, "docs", retry=QUICK, batch_size=4)
 
 
-class TestQdrantOverHttp(PersistentStoreContract):
+class TestQdrantOverHttp(ResidualStoreContract):
     @pytest.fixture(autouse=True)
     def _server(self, client: QdrantClient) -> None:
         self.client = client
@@ -245,6 +246,70 @@ class TestSharedCollection:
         store.upsert([1], codes[2], [{"a": 2}])
         assert other.fetch([1]) == codes[1]
         assert other.search(codes[1], limit=1)[0][0].payload == {"a": 2}
+
+
+class TestResiduals:
+    def test_they_are_bytes_without_a_graph(self, client: QdrantClient) -> None:
+        store = QdrantStore(client, "docs", retry=QUICK, on_disk=True)
+        store.upsert([1], random_codes(0, 1), residuals=random_residuals(0, 1))
+        vectors: Any = client.get_collection("docs").config.params.vectors
+        params = vectors["csr_residual"]
+        assert (params.size, params.distance) == (13, models.Distance.DOT)
+        assert (params.datatype, params.on_disk) == (models.Datatype.UINT8, True)
+        assert params.hnsw_config.m == 0
+
+    def test_codes_and_residuals_come_in_one_request(
+        self, shim: RestShim, client: QdrantClient
+    ) -> None:
+        store = QdrantStore(client, "docs", retry=QUICK)
+        store.upsert(range(100), random_codes(0, 100), residuals=random_residuals(0, 100))
+        shim.seen.clear()
+        store.fetch_both(range(100))
+        assert shim.seen == ["POST /collections/docs/points"]
+
+    def test_the_collection_stays_csrkits_own(self, shim: RestShim, store: QdrantStore) -> None:
+        codes, residuals = random_codes(0, 2), random_residuals(0, 2)
+        store.upsert([1, 2], codes, [{"a": 1}] * 2, residuals=residuals)
+        shim.seen.clear()
+        store.upsert([1, 2], codes, [{"a": 1}] * 2, residuals=residuals)
+        store.delete([1])  # the whole point
+        assert not any("/points/batch" in line or "/vectors/" in line for line in shim.seen)
+
+    def test_in_a_shared_collection_they_go_with_the_code(self, client: QdrantClient) -> None:
+        dense = models.VectorParams(size=2, distance=models.Distance.DOT)
+        client.create_collection("shared", vectors_config={"dense": dense})
+        point = models.PointStruct(id=1, vector={"dense": [3, 4]}, payload={"text": "t"})
+        client.upsert("shared", [point])
+        store = QdrantStore(client, "shared", retry=QUICK)
+        codes, residuals = random_codes(0, 2), random_residuals(0, 2)
+        store.upsert([1, 2], codes, residuals=residuals)
+        fetched, both = store.fetch_both([2, 1])
+        assert fetched == codes[::-1]
+        np.testing.assert_array_equal(both, residuals[::-1])
+        store.delete([1])
+        left = client.retrieve("shared", [1], with_vectors=True)[0]
+        assert (left.vector, left.payload) == ({"dense": [3, 4]}, {"text": "t"})
+
+    @pytest.mark.parametrize(
+        ("size", "distance"), [(12, models.Distance.DOT), (13, models.Distance.COSINE)]
+    )
+    def test_a_vector_that_cannot_hold_them_is_refused(
+        self, client: QdrantClient, size: int, distance: models.Distance
+    ) -> None:
+        other = models.VectorParams(size=size, distance=distance)
+        client.create_collection("docs", vectors_config={"csr_residual": other})
+        store = QdrantStore(client, "docs", retry=QUICK)
+        with pytest.raises(StoreError, match="cannot hold residuals of 13 bytes"):
+            store.upsert([1], random_codes(0, 1), residuals=random_residuals(0, 1))
+        assert store.count() == 0
+
+    def test_two_writers_agree(self, client: QdrantClient) -> None:
+        one, two = (QdrantStore(client, "docs", retry=QUICK) for _ in range(2))
+        one.upsert([1], random_codes(0, 1), residuals=random_residuals(0, 1))
+        with pytest.raises(ShapeError, match=r"13 bytes per code.*got none"):
+            two.upsert([2], random_codes(0, 1))
+        fetched = QdrantStore(client, "docs", retry=QUICK).fetch_residuals([1])
+        np.testing.assert_array_equal(fetched, random_residuals(0, 1))
 
 
 class TestSettings:

@@ -8,10 +8,10 @@ from typing import Any
 from qdrant_client import QdrantClient, models
 
 from csrkit.stores import QdrantStore
-from csrkit.stores.testing import PersistentStoreContract
+from csrkit.stores.testing import ResidualStoreContract
 
 
-class TestQdrantInMemory(PersistentStoreContract):
+class TestQdrantInMemory(ResidualStoreContract):
     def make_store(self, tmp_path: Path) -> QdrantStore:
         self.client = QdrantClient(":memory:")
         return QdrantStore(self.client, "docs")

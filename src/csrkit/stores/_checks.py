@@ -25,6 +25,7 @@ __all__ = [
     "Held",
     "Upsert",
     "checked_dim",
+    "checked_held",
     "checked_limit",
     "checked_upsert",
     "kept_residuals",
@@ -119,12 +120,12 @@ def checked_upsert(
         raise ShapeError(
             f"expected one payload per code, got {len(payloads)} payloads and {len(codes)} codes"
         )
-    checked_dim(codes, held and held.dim)
-    rest = _residuals(residuals, len(codes), held and held.residual_bytes)
-    if payloads is None:
-        return Upsert(plain, codes, None, rest)
-    pairs = zip(plain, payloads, strict=True)
-    return Upsert(plain, codes, [_payload(one, payload) for one, payload in pairs], rest)
+    copies = None
+    if payloads is not None:
+        copies = [_payload(one, load) for one, load in zip(plain, payloads, strict=True)]
+    upsert = Upsert(plain, codes, copies, _rows_of_bytes(residuals, len(codes)))
+    checked_held(upsert, held)
+    return upsert
 
 
 def _check_codes(codes: Any) -> None:
@@ -133,36 +134,6 @@ def _check_codes(codes: Any) -> None:
             f"expected SparseVectors, got {type(codes).__name__}: "
             "a store takes what model.encode(...) returns"
         )
-
-
-def _residuals(
-    residuals: NDArray[np.uint8] | None, n: int, width: int | None
-) -> NDArray[np.uint8] | None:
-    """Return residuals for n codes if they fit the store: its width, 0 for none, None for any."""
-    if residuals is None:
-        if width and n:
-            raise ShapeError(
-                f"expected residuals of {width} bytes per code, as this store holds them, "
-                "got none: pass residuals=model.encode_residuals(embeddings, codes)"
-            )
-        return None
-    got = np.asarray(residuals)
-    if got.dtype != np.uint8 or got.ndim != 2 or len(got) != n or not got.shape[1]:
-        raise ShapeError(
-            f"expected residuals as uint8 of shape ({n}, width), one row per code, "
-            f"got {got.dtype} of shape {got.shape}"
-        )
-    if width == 0:
-        raise ShapeError(
-            f"expected no residuals, as this store was filled without any, got {got.shape[1]} "
-            "bytes per code: store all codes again, in a new store, to keep them"
-        )
-    if width not in (None, got.shape[1]):
-        raise ShapeError(
-            f"expected residuals of {width} bytes per code, as this store holds them, "
-            f"got {got.shape[1]}: they come from another model"
-        )
-    return got
 
 
 def checked_dim(codes: SparseVectors, dim: int | None) -> None:
@@ -181,6 +152,49 @@ def checked_dim(codes: SparseVectors, dim: int | None) -> None:
             f"expected codes over {dim} latents, as this store holds them, got {codes.dim}: "
             "they come from another model"
         )
+
+
+def checked_held(upsert: Upsert, held: Held | None) -> None:
+    """Refuse an upsert that differs from the first one.
+
+    Args:
+        upsert: What is to be stored.
+        held: What the store holds, None before the first upsert.
+
+    Raises:
+        ShapeError: If a width differs.
+    """
+    if held is None:
+        return
+    checked_dim(upsert.codes, held.dim)
+    want, got = held.residual_bytes, upsert.held.residual_bytes
+    if want == got or not upsert.ids:
+        return
+    if not want:
+        raise ShapeError(
+            f"expected no residuals, as this store was filled without any, got {got} bytes per "
+            "code: store all codes again, in a new store, to keep them"
+        )
+    raise ShapeError(
+        f"expected residuals of {want} bytes per code, as this store holds them, got "
+        + (
+            f"{got}: they come from another model"
+            if got
+            else "none: pass residuals= with the codes"
+        )
+    )
+
+
+def _rows_of_bytes(residuals: Any, n: int) -> NDArray[np.uint8] | None:
+    if residuals is None:
+        return None
+    rows = np.asarray(residuals)
+    if rows.dtype != np.uint8 or rows.ndim != 2 or len(rows) != n or not rows.shape[1]:
+        raise ShapeError(
+            f"expected residuals as uint8 of shape ({n}, width), one row per code, "
+            f"got {rows.dtype} of shape {rows.shape}"
+        )
+    return rows
 
 
 def kept_residuals(residuals: NDArray[np.uint8] | None) -> NDArray[np.uint8]:

@@ -11,6 +11,8 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from csrkit.errors import ConfigError, StoreError
+from csrkit.stores._checks import Held
+from csrkit.stores._points import residual_name
 
 if TYPE_CHECKING:
     from csrkit.stores._marker import Datatype
@@ -111,29 +113,85 @@ class Collection:
     ) -> None:
         kind = index.datatype and models.VectorStorageDatatype(index.datatype.value)
         config = models.SparseVectorConfig(datatype=kind or None)
-        self.call(
-            f"add the vector {self.name!r} (servers before 1.18 cannot)",
-            lambda: self.client.create_vector_name(
-                self.title, self.name, models.SparseVectorNameConfig(sparse=config)
-            ),
-        )
+        self._add(self.name, models.SparseVectorNameConfig(sparse=config))
         if index.on_disk:  # creation takes what defines the vector; placement is a setting
             self.call(
                 "keep the postings on disk",
                 lambda: self.client.update_collection(self.title, sparse_vectors_config=params),
             )
 
-    def stored_dim(self, config: models.CollectionConfig) -> int | None:
-        """Return the width of the codes that the metadata holds, if any.
+    def _add(self, name: str, config: models.VectorNameConfig) -> None:
+        self.call(
+            f"add the vector {name!r} (servers before 1.18 cannot)",
+            lambda: self.client.create_vector_name(self.title, name, config),
+        )
+
+    def held(self, config: models.CollectionConfig) -> Held | None:
+        """Return what the first upsert fixed, as the metadata holds it.
 
         Args:
             config: The settings.
 
         Returns:
-            The width; None before the first upsert.
+            The widths; None before the first upsert.
         """
-        noted = (config.metadata or {}).get(f"csrkit.{self.name}") or {}
-        return noted.get("dim")
+        noted = (config.metadata or {}).get(self._note_key) or {}
+        return Held(noted["dim"], noted.get("residual_bytes", 0)) if "dim" in noted else None
+
+    def note(self, held: Held) -> None:
+        """Write into the metadata what the first upsert fixes.
+
+        Args:
+            held: The widths.
+
+        Raises:
+            StoreError: If the server fails.
+        """
+        note = {self._note_key: held._asdict()}  # flat: the server merges at the top level only
+        self.call(
+            "note the width of the codes",
+            lambda: self.client.update_collection(self.title, metadata=note),
+        )
+
+    @property
+    def _note_key(self) -> str:
+        return f"csrkit.{self.name}"
+
+    def ensure_bytes(self, config: models.CollectionConfig, width: int) -> None:
+        """Add the vector of residuals if it is missing: bytes, no graph, placed as the postings.
+
+        Args:
+            config: The settings.
+            width: Bytes per point.
+
+        Raises:
+            StoreError: If the server fails, or the vector there is another.
+        """
+        name = residual_name(self.name)
+        dense = config.params.vectors
+        found = dense.get(name) if isinstance(dense, dict) else None
+        if found is not None:
+            # any type holds bytes exactly, and the vendor's in-memory mode notes none
+            if (found.size, found.distance) != (width, models.Distance.DOT):
+                raise StoreError(
+                    f"collection {self.title!r} has a vector {name!r} that cannot hold residuals "
+                    f"of {width} bytes: choose another name= for the codes"
+                )
+            return
+        kind = models.DenseVectorConfig(
+            size=width,
+            distance=models.Distance.DOT,
+            datatype=models.VectorStorageDatatype.UINT8,
+        )
+        self._add(name, models.DenseVectorNameConfig(dense=kind))
+        index = (config.params.sparse_vectors or {})[self.name].index
+        params = models.VectorParamsDiff(
+            hnsw_config=models.HnswConfigDiff(m=0), on_disk=index.on_disk if index else None
+        )
+        self.call(
+            f"keep {name!r} without a graph",
+            lambda: self.client.update_collection(self.title, vectors_config={name: params}),
+        )
 
     def is_shared(self, config: models.CollectionConfig) -> bool:
         """Tell whether points may carry vectors of somebody else.
@@ -142,10 +200,13 @@ class Collection:
             config: The settings.
 
         Returns:
-            True if the collection has any vector but the codes.
+            True if the collection has any vector but the codes and their residuals.
         """
-        sparse = set(config.params.sparse_vectors or {})
-        return bool(config.params.vectors) or sparse != {self.name}
+        held = self.held(config)
+        own = {self.name, *([residual_name(self.name)] if held and held.residual_bytes else [])}
+        dense = config.params.vectors or {}
+        names = set(dense) if isinstance(dense, dict) else {""}
+        return not (names | set(config.params.sparse_vectors or {})) <= own
 
     def call(self, doing: str, call: Callable[[], T]) -> T:
         """Run a call with retries; whatever fails for good becomes StoreError.

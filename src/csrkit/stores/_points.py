@@ -102,7 +102,7 @@ class FetchesPoints(ABC):
 
     @abstractmethod
     def _held(self) -> Held | None:
-        """Return what the first upsert fixed, None before it."""
+        """Return what the first upsert fixed, asking the server if need be; None before it."""
 
     @abstractmethod
     def _read(self, points: list[int | str], names: list[str], doing: str) -> dict[Any, Any]:

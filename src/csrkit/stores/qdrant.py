@@ -23,27 +23,38 @@ from urllib.parse import unquote, urlsplit
 
 from qdrant_client import QdrantClient, models
 
-from csrkit.errors import ConfigError, StoreError
-from csrkit.stores._checks import Held, Upsert, checked_dim, checked_limit, checked_upsert
+from csrkit.errors import ConfigError
+from csrkit.stores._checks import (
+    Held,
+    Upsert,
+    checked_dim,
+    checked_held,
+    checked_limit,
+    checked_upsert,
+)
 from csrkit.stores._collection import Collection
 from csrkit.stores._ids import known_ids, point_id, shown, stored_id, with_id
-from csrkit.stores._points import gathered, hits
+from csrkit.stores._points import FetchesPoints, hits, residual_name, vectors_of
 from csrkit.stores._retry import Retry
 from csrkit.stores.base import Hit, Ids, Payload
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from csrkit.stores._marker import Datatype
 
 __all__ = ["QdrantStore", "Retry", "open_url"]
 
 
-class QdrantStore:
+class QdrantStore(FetchesPoints):
     """Codes in a collection of a Qdrant server, through the vendor's client.
 
     Strings that are no UUIDs are kept under a UUIDv5, with the string in the
     payload under ``"csrkit_id"``, a key that payloads may not use. The width of
-    the codes is kept in the collection's metadata under ``"csrkit.<name>"``.
+    the codes is kept in the collection's metadata under ``"csrkit.<name>"``, and
+    residuals in a second vector, ``"<name>_residual"``, of bytes, without a graph.
 
     Calls are repeated while a failure may pass (no connection, timeout, 408,
     429, 500, 502 to 504), waiting as `Retry` says and at least as long as the
@@ -97,17 +108,27 @@ class QdrantStore:
         self._batch_size = batch_size
         self._home = Collection(client, collection, name, retry or Retry())
         self._home.ensure(on_disk, datatype)
-        self._dim = self._home.stored_dim(self._home.config())
+        self._known = self._home.held(self._home.config())
 
     @property
     def dim(self) -> int | None:
         """Width of the codes; None before the first upsert."""
-        return self._dim
+        return self._known.dim if self._known else None
+
+    @property
+    def residual_bytes(self) -> int:
+        """Bytes per residual; 0 if none are kept, or nothing was stored yet."""
+        return self._known.residual_bytes if self._known else 0
 
     def upsert(
-        self, ids: Ids, codes: SparseVectors, payloads: Sequence[Payload | None] | None = None
+        self,
+        ids: Ids,
+        codes: SparseVectors,
+        payloads: Sequence[Payload | None] | None = None,
+        *,
+        residuals: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Insert or replace codes and payloads; see `Store.upsert`.
+        """Insert or replace codes, payloads and residuals; see `ResidualStore.upsert`.
 
         Returns when the server has applied it, so that a search finds it. Other
         named vectors of a point are kept.
@@ -117,47 +138,50 @@ class QdrantStore:
             codes: Rows to store.
             payloads: One JSON object or None per id, which replaces the whole
                 payload of the point; left out, points keep theirs.
+            residuals: uint8 (n, width), or None; as the first upsert had it.
 
         Raises:
-            ShapeError: If the numbers or the width do not match.
+            ShapeError: If the numbers or the widths do not match.
             StoreError: If an id or payload is refused, or the server fails for
                 good; the message names the ids of the batch that failed and how
                 many, in the order given, are stored.
         """
-        checked = checked_upsert(
-            ids, codes, payloads, None if self._dim is None else Held(self._dim)
-        )
+        checked = checked_upsert(ids, codes, payloads, self._known, residuals)
         if not checked.ids:
             return
         config = self._home.config()  # anew each time: a dense vector may have been added since
-        self._note_dim(codes, config)
+        self._note(checked, config)
         whole = checked.payloads is not None and not self._home.is_shared(config)
         send = self._send_whole if whole else self._send_code
-        for start in range(0, len(codes), self._batch_size):
-            stop = start + self._batch_size
-            kept = None if checked.payloads is None else checked.payloads[start:stop]
-            batch = Upsert(checked.ids[start:stop], codes[start:stop], kept)
-            send(batch, f"upsert {shown(batch.ids)}, after {start} of {len(codes)} were stored")
+        for batch, doing in checked.batches(self._batch_size):
+            send(batch, doing)
 
-    def _note_dim(self, codes: SparseVectors, config: models.CollectionConfig) -> None:
-        self._dim = self._home.stored_dim(config)
-        checked_dim(codes, self._dim)
-        if self._dim is None:  # flat key: the server merges metadata at the top level only
-            note = {f"csrkit.{self._name}": {"dim": codes.dim}}
-            self._home.call(
-                "note the width of the codes",
-                lambda: self._home.client.update_collection(self._home.title, metadata=note),
-            )
-            self._dim = codes.dim
+    def _note(self, upsert: Upsert, config: models.CollectionConfig) -> None:
+        """Note the widths if this is the first upsert; another process may have been first."""
+        self._known = self._home.held(config)
+        if self._known is None:
+            self._home.note(upsert.held)
+            self._known = upsert.held
+        checked_held(upsert, self._known)
+        if self._known.residual_bytes:
+            self._home.ensure_bytes(config, self._known.residual_bytes)
 
     def _points(self, batch: Upsert) -> list[models.PointStruct]:
         payloads = batch.payloads or [{}] * len(batch.ids)
+        rows = zip(batch.ids, self._vectors(batch), payloads, strict=True)
         return [
-            models.PointStruct(
-                id=point_id(one), vector={self._name: vector}, payload=with_id(one, payload)
-            )
-            for one, vector, payload in zip(batch.ids, _vectors(batch.codes), payloads, strict=True)
+            models.PointStruct(id=point_id(one), vector=vector, payload=with_id(one, payload))
+            for one, vector, payload in rows
         ]
+
+    def _vectors(self, batch: Upsert) -> list[dict[str, Any]]:
+        """Name the vectors of each point."""
+        codes = _vectors(batch.codes)
+        if batch.residuals is None:
+            return [{self._name: code} for code in codes]
+        rows = zip(codes, batch.residuals.tolist(), strict=True)
+        rest = residual_name(self._name)
+        return [{self._name: code, rest: residual} for code, residual in rows]
 
     def _send_whole(self, batch: Upsert, doing: str) -> None:
         points = self._points(batch)
@@ -190,13 +214,7 @@ class QdrantStore:
 
     def _there(self, points: list[Any], doing: str) -> set[Any]:
         """Return those of the engine's ids that the collection has."""
-        records = self._home.call(
-            doing,
-            lambda: self._home.client.retrieve(
-                self._home.title, points, with_payload=False, with_vectors=False
-            ),
-        )
-        return {stored_id(record.id) for record in records}
+        return {stored_id(record.id) for record in self._retrieve(points, [], doing)}
 
     def search(
         self, codes: SparseVectors, *, limit: int = 10, filter: models.Filter | None = None
@@ -219,7 +237,7 @@ class QdrantStore:
             StoreError: If the server fails, or refuses the filter.
         """
         checked_limit(limit)
-        checked_dim(codes, self._dim)
+        checked_dim(codes, self.dim)
         found: list[list[Hit]] = [[] for _ in range(len(codes))]
         asked = [row for row, count in enumerate(codes.counts) if count]  # an empty one finds none
         vectors = _vectors(codes)
@@ -244,49 +262,22 @@ class QdrantStore:
 
         return self._home.call("search", ask)
 
-    def fetch(self, ids: Ids) -> SparseVectors:
-        """Return the stored codes of the ids, in their order.
+    def _held(self) -> Held | None:
+        if self._known is None:  # another process may have stored the first codes
+            self._known = self._home.held(self._home.config())
+        return self._known
 
-        Args:
-            ids: Ids that were upserted; one may occur several times.
+    def _read(self, points: list[Any], names: list[str], doing: str) -> dict[Any, Any]:
+        return vectors_of(self._retrieve(points, names, doing))
 
-        Returns:
-            One row per id, in full precision.
-
-        Raises:
-            StoreError: If an id has no code in the collection, or the width of
-                the codes is not known.
-        """
-        plain = known_ids(ids)
-        points = list(map(point_id, plain))
-        vectors: dict[Any, Any] = {}
-        for start in range(0, len(points), self._batch_size):
-            stop = start + self._batch_size
-            vectors |= self._read(points[start:stop], f"fetch {shown(plain[start:stop])}")
-        rows = [vectors.get(point) for point in points]
-        missing = [one for one, row in zip(plain, rows, strict=True) if row is None]
-        if missing:
-            raise StoreError(
-                f"no code {self._name!r} is stored in {self._home.title!r} for {shown(missing)}"
-            )
-        if self._dim is None:  # another process may have stored the first codes
-            self._dim = self._home.stored_dim(self._home.config())
-        if self._dim is None:
-            raise StoreError(
-                f"the width of the codes in {self._home.title!r} is not known: "
-                "nothing was stored there through csrkit yet"
-            )
-        return gathered(rows, self._dim)
-
-    def _read(self, points: list[Any], doing: str) -> dict[Any, Any]:
-        """Return the code of each point that is there, None if it has none."""
-        records: list[Any] = self._home.call(
+    def _retrieve(self, points: list[Any], names: list[str], doing: str) -> list[Any]:
+        """Return the records of those of the points that are there."""
+        return self._home.call(
             doing,
             lambda: self._home.client.retrieve(
-                self._home.title, points, with_payload=False, with_vectors=[self._name]
+                self._home.title, points, with_payload=False, with_vectors=names or False
             ),
         )
-        return {stored_id(record.id): (record.vector or {}).get(self._name) for record in records}
 
     def delete(self, ids: Ids) -> None:
         """Remove ids; those that are not there are ignored.
@@ -314,6 +305,8 @@ class QdrantStore:
         there = list(self._there(points, doing))  # the engine refuses codes of unknown points
         if there:
             names = [self._name]
+            if self.residual_bytes:
+                names.append(residual_name(self._name))
             self._home.write(
                 doing, lambda: [client.delete_vectors(collection, names, there, wait=True)]
             )
