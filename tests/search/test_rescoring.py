@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from csrkit import CSRModel, Hit, SparseVectors
 from csrkit.errors import ConfigError, ShapeError
@@ -135,7 +136,9 @@ class LazyRows:
         return self._rows[rows]
 
 
-@pytest.mark.parametrize("kind", ["float32", "float16", "list", "memmap", "lazy", "function"])
+@pytest.mark.parametrize(
+    "kind", ["float32", "float16", "list", "memmap", "lazy", "tensor", "function", "tensors"]
+)
 def test_dense_rows_rank_by_the_exact_cosine(
     kind: str,
     model: CSRModel,
@@ -152,7 +155,9 @@ def test_dense_rows_rank_by_the_exact_cosine(
         "list": longer.tolist(),
         "memmap": np.load(tmp_path / "rows.npy", mmap_mode="r"),
         "lazy": LazyRows(longer),
+        "tensor": torch.tensor(longer, requires_grad=True),
         "function": lambda ids: longer[ids],
+        "tensors": lambda ids: torch.tensor(longer[ids], requires_grad=True),
     }[kind]
     searcher = Searcher(model, MemoryStore(), rescore="dense", dense=dense)
     searcher.upsert(range(len(docs)), docs)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.model.rows import as_rows, unit_blocks
+from csrkit.tensors import is_tensor, tensor_to_numpy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["as_array", "as_queries", "unit_rows"]
+__all__ = ["as_queries", "unit_rows"]
 
 
 def as_queries(queries: ArrayLike, dim: int) -> NDArray[Any]:
@@ -29,19 +30,11 @@ def as_queries(queries: ArrayLike, dim: int) -> NDArray[Any]:
     Raises:
         ShapeError: If the shape is another, or there are no numbers.
     """
-    batch: Any = as_array(queries)
+    batch: Any = tensor_to_numpy(queries) if is_tensor(queries) else queries
     with suppress(ValueError):  # ragged lists: as_rows says so
         batch = np.asarray(batch)
         batch = batch[None] if batch.ndim == 1 else batch
     return as_rows(batch, dim)
-
-
-def as_array(embeddings: Any) -> Any:
-    """Return a torch tensor as an array, anything else as it is."""
-    if type(embeddings).__module__.partition(".")[0] != "torch":
-        return embeddings
-    tensor = embeddings.detach().cpu()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:

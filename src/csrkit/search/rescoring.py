@@ -21,6 +21,7 @@ import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.stores.base import ResidualStore
+from csrkit.tensors import is_tensor, tensor_to_numpy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -112,7 +113,7 @@ class ArrayCosines:
         """Compute the cosines; see `Cosines.of`."""
         wanted = np.array([self._row(one) for one in ids], dtype=np.int64)
         rising, back = np.unique(wanted, return_inverse=True)  # a disk reads forward
-        return _exact(queries, np.asarray(self._rows[rising])[back], ids)
+        return _exact(queries, _numbers(self._rows[rising])[back], ids)
 
     def _row(self, one: int | str) -> int:
         if not isinstance(one, int) or one >= self._rows.shape[0]:
@@ -138,13 +139,17 @@ class CallableCosines:
 
     def of(self, queries: Floats, ids: Sequence[int | str]) -> Floats:
         """Compute the cosines; see `Cosines.of`."""
-        vectors = np.asarray(self._dense_of(list(ids)))
+        vectors = _numbers(self._dense_of(list(ids)))
         if vectors.shape != (len(ids), self._dim) or vectors.dtype.kind not in "fiu":
             raise ShapeError(
                 f"expected dense= to return numbers of shape ({len(ids)}, {self._dim}) for "
                 f"{len(ids)} ids, got {vectors.dtype} of shape {vectors.shape}"
             )
         return _exact(queries, vectors, ids)
+
+
+def _numbers(vectors: Any) -> NDArray[Any]:
+    return tensor_to_numpy(vectors) if is_tensor(vectors) else np.asarray(vectors)
 
 
 def _exact(queries: Floats, vectors: NDArray[Any], ids: Sequence[int | str]) -> Floats:

@@ -18,7 +18,7 @@ import numpy as np
 from csrkit.errors import ConfigError
 from csrkit.search.dial import Dial, Wish, checked_k
 from csrkit.search.explain import explained
-from csrkit.search.queries import as_array, as_queries, unit_rows
+from csrkit.search.queries import as_queries, unit_rows
 from csrkit.search.results import Results
 from csrkit.search.stages import stages
 from csrkit.search.threshold import Threshold
@@ -147,7 +147,7 @@ class Searcher:
         keeps = self._keeps
         new = self._rescore == "codes" and keeps is not None and not keeps.count()
         if keeps is not None and (new or keeps.residual_bytes):
-            residuals = self._model.encode_residuals(as_array(embeddings), codes)
+            residuals = self._model.encode_residuals(embeddings, codes)
             keeps.upsert(ids, codes, payloads, residuals=residuals)
         else:
             self._store.upsert(ids, codes, payloads)
