@@ -3,15 +3,15 @@
 A budget is bytes per vector (`MEMORY`) or milliseconds per query (`TIME`). The
 ladder of a budget answers one question: with so much to spend, what finds most?
 Walking up the costs, a row starts a new step only if it finds *clearly* more
-than the step before, so that a lucky draw of queries is no advice:
-
-    row.recall10.low > step.row.recall10.high
+than the step before (`clearly_more`), so that a lucky draw of queries is no advice.
 
 Nothing here draws or knows a file format.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -24,19 +24,22 @@ __all__ = [
     "Cost",
     "Curve",
     "Step",
+    "clearly_more",
     "conditions",
     "curves",
-    "ladder",
     "label",
+    "ladder",
+    "listed",
     "number",
     "one_line",
-    "overlap",
     "spell_bytes",
     "spell_ms",
     "spell_seconds",
     "spell_share",
     "standing",
+    "tie",
     "typical",
+    "unbroken",
 ]
 
 SLACK = 1.1  # costs within 10% of each other count as equal in a tie
@@ -57,10 +60,10 @@ def label(row: Row) -> str:
 
 
 def number(value: float) -> str:
-    """Spell a positive number to two digits or more, such as "0.13", "2.4" or "1,544"."""
-    if value >= 9.95:
+    """Spell a number of 0 or more to at least two digits, such as "0.13", "2.0" or "1,544"."""
+    if value >= 9.95 or value == 0:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:#.2g}"
 
 
 def spell_bytes(value: float) -> str:
@@ -81,6 +84,21 @@ def spell_seconds(value: float) -> str:
 def spell_share(value: float) -> str:
     """Spell a share of the points, such as "10%"."""
     return f"{100 * value:.3g}%"
+
+
+def unbroken(words: str) -> str:
+    """Keep numbers with their units where lines are broken."""
+    return _UNIT.sub("\u00a0", words)
+
+
+_UNIT = re.compile(r"(?<=\d) (?=(B|ms|s|min)\b)")
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Join words with commas and a last "and"."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 # -- rows, grouped ------------------------------------------------------------
@@ -115,13 +133,35 @@ def _in_order(rows: Sequence[Row]) -> tuple[Row, ...]:
 def typical(curve: Curve) -> Row:
     """Choose one row to stand for a curve: the fastest of those that tie with its best recall."""
     best = max(curve.rows, key=lambda row: row.recall10.value)
-    tied = [row for row in curve.rows if overlap(row.recall10, best.recall10)]
+    tied = [row for row in curve.rows if tie(row.recall10, best.recall10)]
     return min(tied, key=lambda row: (row.ms_p50, row.bytes_per_vector))
 
 
-def overlap(one: Interval, other: Interval) -> bool:
-    """Tell whether two intervals share a value; then neither mean is clearly larger."""
-    return one.low <= other.high and other.low <= one.high
+def clearly_more(one: Interval, other: Interval) -> bool:
+    """Tell whether a mean is larger than another by more than chance explains.
+
+    ::
+
+        one - other > sqrt(half(one)^2 + half(other)^2)
+
+    the 95% interval of a difference of independent means, from the halves that
+    face each other. Rows are measured on the same queries, which makes chance
+    smaller still, so this errs on the side of a tie.
+
+    Args:
+        one: With its 95% interval.
+        other: The same.
+
+    Returns:
+        False for a tie, and where `one` is smaller.
+    """
+    chance = math.hypot(one.value - one.low, other.high - other.value)
+    return one.value - other.value > chance
+
+
+def tie(one: Interval, other: Interval) -> bool:
+    """Tell whether neither of two means is clearly larger."""
+    return not clearly_more(one, other) and not clearly_more(other, one)
 
 
 # -- budgets ------------------------------------------------------------------
@@ -132,6 +172,8 @@ class Cost(NamedTuple):
 
     Attributes:
         word: "memory" or "time".
+        unit: "B" or "ms".
+        counted: The same where there is room.
         of: The cost of a row.
         spell: The cost in words, with its unit.
         per: What one cost is for, such as "per vector".
@@ -139,14 +181,18 @@ class Cost(NamedTuple):
     """
 
     word: str
+    unit: str
+    counted: str
     of: Callable[[Row], float]
     spell: Callable[[float], str]
     per: str
     noise: float
 
 
-MEMORY = Cost("memory", lambda row: row.bytes_per_vector, spell_bytes, "per vector", 1.0)
-TIME = Cost("time", lambda row: row.ms_p50, spell_ms, "per query", SLACK)
+MEMORY = Cost(
+    "memory", "B", "bytes", lambda row: row.bytes_per_vector, spell_bytes, "per vector", 1.0
+)
+TIME = Cost("time", "ms", "ms", lambda row: row.ms_p50, spell_ms, "per query", SLACK)
 
 
 class Step(NamedTuple):
@@ -156,8 +202,8 @@ class Step(NamedTuple):
         row: Finds clearly more than all cheaper steps.
         start: Its cost.
         until: Cost of the next step; None for the last.
-        ties: Rows of other names with about the same cost and overlapping
-            recall, best first.
+        ties: Rows of other names with about the same cost and no clear
+            difference in recall, best first.
         rival: The best row of the other camp (CSR or not) that fits below
             `until`; None if none does.
     """
@@ -179,17 +225,19 @@ def ladder(rows: Iterable[Row], cost: Cost) -> list[Step]:
     Returns:
         Steps by rising cost and rising recall@10.
     """
-    ordered = sorted(rows, key=lambda row: (cost.of(row), -row.recall10.value, row.bytes_per_vector))
+    ordered = sorted(
+        rows, key=lambda row: (cost.of(row), -row.recall10.value, row.bytes_per_vector)
+    )
     held: list[Row] = []
     for row in ordered:
-        if held and row.recall10.low <= held[-1].recall10.high:
+        if held and not clearly_more(row.recall10, held[-1].recall10):
             continue
         # Nearly the same cost and clearly better: it takes the place of the step before.
         if held and cost.of(row) < cost.noise * cost.of(held[-1]):
             held.pop()
         held.append(row)
-    bounds = [*(cost.of(row) for row in held[1:]), None]
-    return [_step(row, until, ordered, cost) for row, until in zip(held, bounds, strict=True)]
+    ends = [*(cost.of(row) for row in held[1:]), None]
+    return [_step(row, until, ordered, cost) for row, until in zip(held, ends, strict=False)]
 
 
 def _step(row: Row, until: float | None, rows: Sequence[Row], cost: Cost) -> Step:
@@ -200,7 +248,7 @@ def _step(row: Row, until: float | None, rows: Sequence[Row], cost: Cost) -> Ste
         for other in best_first
         if other.name != row.name
         and start / SLACK <= cost.of(other) <= start * SLACK
-        and overlap(other.recall10, row.recall10)
+        and tie(other.recall10, row.recall10)
     )
     rivals = (
         other
