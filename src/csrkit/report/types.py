@@ -138,23 +138,27 @@ class Report:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
-    def table(self) -> str:
-        """Lay the rows out as text.
+    def table(self, form: Literal["text", "markdown"] = "text") -> str:
+        """Lay the rows out as text: what they find, what they cost, and under filters.
+
+        Args:
+            form: "text", aligned and at most 100 columns wide, or "markdown".
 
         Returns:
-            Aligned lines, the first one the header.
+            Lines, with the title and the conditions first.
         """
         from csrkit.report.table import table
 
-        return table(self)
+        return table(self, form)
 
     def plot(self, path: str | Path) -> None:
-        """Draw quality against bytes and against latency.
+        """Draw quality against bytes and against latency, and what else methods cost.
 
         Args:
             path: File to write; its ending (.png, .svg, .pdf) chooses the format.
 
         Raises:
+            ConfigError: If there are no rows, or the ending is of no picture.
             MissingExtra: If matplotlib is not installed.
         """
         from csrkit.report.plot import plot
@@ -178,7 +182,7 @@ class Report:
         """Say in words what to use at which budget, where CSR loses first of all.
 
         Returns:
-            One sentence each.
+            One sentence each: the opening, one per budget, then remarks.
         """
         from csrkit.report.verdict import verdict
 
