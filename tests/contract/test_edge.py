@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import qdrant_edge
 
 from csrkit.stores import EdgeStore
-from csrkit.stores.testing import ResidualStoreContract, random_codes
+from csrkit.stores.testing import DenseStoreContract, ResidualStoreContract, random_codes
 from csrkit.stores.testing._search import SearchLaws
 from csrkit.vectors import SparseVectors
 
@@ -24,6 +24,25 @@ class TestEdgeStore(ResidualStoreContract):
     def reopen(self, store: Any, tmp_path: Path) -> EdgeStore:
         store.close()
         return EdgeStore(tmp_path / "index", **self.settings)
+
+
+class TestEdgeDense(DenseStoreContract):
+    settings: ClassVar[dict[str, Any]] = {}
+    make_store = TestEdgeStore.make_store
+    equals = TestEdgeStore.equals
+
+    def make_dense_store(self, tmp_path: Path, vector: str, dim: int) -> EdgeStore:
+        store = self.make_store(tmp_path)
+        operation = qdrant_edge.UpdateOperation.create_dense_vector(
+            vector, dim, qdrant_edge.Distance.Cosine
+        )
+        store.shard.update(operation)
+        return store
+
+    def put_dense(self, store: Any, vector: str, ids: Any, rows: Any) -> None:
+        pairs = zip(ids, rows.tolist(), strict=True)
+        points = [qdrant_edge.PointVectors(one, {vector: row}) for one, row in pairs]
+        store.shard.update(qdrant_edge.UpdateOperation.update_vectors(points))
 
 
 class OnFinalIndex(SearchLaws):

@@ -8,7 +8,7 @@ from typing import Any
 from qdrant_client import QdrantClient, models
 
 from csrkit.stores import QdrantStore
-from csrkit.stores.testing import ResidualStoreContract
+from csrkit.stores.testing import DenseStoreContract, ResidualStoreContract
 
 
 class TestQdrantInMemory(ResidualStoreContract):
@@ -22,3 +22,19 @@ class TestQdrantInMemory(ResidualStoreContract):
 
     def reopen(self, store: Any, tmp_path: Path) -> QdrantStore:
         return QdrantStore(self.client, "docs")
+
+
+class TestQdrantDenseInMemory(DenseStoreContract):
+    make_store = TestQdrantInMemory.make_store
+    equals = TestQdrantInMemory.equals
+
+    def make_dense_store(self, tmp_path: Path, vector: str, dim: int) -> QdrantStore:
+        self.client = QdrantClient(":memory:")
+        params = models.VectorParams(size=dim, distance=models.Distance.COSINE)
+        self.client.create_collection("docs", vectors_config={vector: params})
+        return QdrantStore(self.client, "docs")
+
+    def put_dense(self, store: Any, vector: str, ids: Any, rows: Any) -> None:
+        pairs = zip(ids, rows.tolist(), strict=True)
+        points = [models.PointVectors(id=one, vector={vector: row}) for one, row in pairs]
+        self.client.update_vectors("docs", points)

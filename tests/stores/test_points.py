@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 from qdrant_client.models import ScoredPoint, SparseVector
 
 from csrkit.stores import Hit
-from csrkit.stores._points import gathered, hits
+from csrkit.stores._points import _shared, gathered, residual_rows
 from csrkit.vectors import SparseVectors
 
 
@@ -24,4 +25,11 @@ def test_points_of_score_zero_are_no_hits() -> None:
         ScoredPoint(id=2, version=0, score=0.0, payload={"x": 2}),
         ScoredPoint(id=3, version=0, score=-0.5, payload=None),
     ]
-    assert hits(points) == [Hit("a", 0.5, {"x": 1}), Hit(3, -0.5, None)]
+    assert _shared(points) == [Hit("a", 0.5, {"x": 1}), Hit(3, -0.5, None)]
+
+
+def test_residuals_are_stacked_as_bytes() -> None:
+    rows = residual_rows([[0.0, 255.0, 7.0], [1, 2, 3]], 3)
+    assert rows.dtype == np.uint8
+    assert rows.tolist() == [[0, 255, 7], [1, 2, 3]]
+    assert residual_rows([], 3).shape == (0, 3)

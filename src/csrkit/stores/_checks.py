@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Held",
     "Upsert",
+    "checked_dense",
     "checked_dim",
     "checked_held",
     "checked_limit",
     "checked_upsert",
+    "checked_vector",
     "kept_residuals",
 ]
 
@@ -228,6 +230,66 @@ def checked_limit(limit: int) -> None:
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ConfigError(f"expected a limit of at least 1 hit, got limit={limit!r}")
+
+
+def checked_dense(
+    codes: SparseVectors, queries: Any, *, candidates: int, limit: int
+) -> NDArray[np.float32]:
+    """Check the arguments of `DenseStore.search_dense` that need no store.
+
+    Args:
+        codes: Queries of the first stage.
+        queries: The same for the second, numbers of shape (q, dim).
+        candidates: Documents that the first stage passes on.
+        limit: Most hits per query.
+
+    Returns:
+        The queries as float32 (q, dim).
+
+    Raises:
+        ConfigError: If limit is below 1, or there are fewer candidates than limit.
+        ShapeError: If there is not one finite query per code.
+    """
+    checked_limit(limit)
+    _check_codes(codes)
+    whole = isinstance(candidates, int) and not isinstance(candidates, bool)
+    if not whole or candidates < limit:
+        raise ConfigError(
+            f"expected at least as many candidates as hits, limit={limit}, got {candidates=}"
+        )
+    rows = np.asarray(queries)
+    if rows.ndim != 2 or rows.dtype.kind not in "fiu" or len(rows) != len(codes):
+        raise ShapeError(
+            f"expected one dense query per code, numbers of shape ({len(codes)}, dim), "
+            f"got {rows.dtype} of shape {rows.shape}"
+        )
+    rows = rows.astype(np.float32)
+    if not np.isfinite(rows).all():
+        row = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise ShapeError(f"expected finite dense queries, got NaN or infinity in row {row}")
+    return rows
+
+
+def checked_vector(vector: str, sizes: Mapping[str, int], queries: NDArray[np.float32]) -> None:
+    """Refuse a dense vector that the store does not have, or of another width.
+
+    Args:
+        vector: Name of the vector.
+        sizes: Width of each dense vector of the store.
+        queries: float32 (q, dim).
+
+    Raises:
+        ShapeError: If the queries have another width than the vector.
+        StoreError: If there is no such vector.
+    """
+    if vector not in sizes:
+        there = f"there are {sorted(sizes)}" if sizes else "it holds none"
+        raise StoreError(f"the store has no dense vector {vector!r}: {there}")
+    if queries.shape[1] != sizes[vector]:
+        raise ShapeError(
+            f"expected queries of {sizes[vector]} dimensions, as the dense vector {vector!r} "
+            f"has them, got {queries.shape[1]}"
+        )
 
 
 def _payload(one: int | str, payload: Payload | None) -> dict[str, Any]:

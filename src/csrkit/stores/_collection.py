@@ -193,6 +193,20 @@ class Collection:
             lambda: self.client.update_collection(self.title, vectors_config={name: params}),
         )
 
+    def dense_sizes(self, config: models.CollectionConfig) -> dict[str, int]:
+        """Return the width of each dense vector but the residuals; an unnamed one is "".
+
+        Args:
+            config: The settings.
+
+        Returns:
+            Width by name.
+        """
+        vectors = config.params.vectors or {}
+        named = vectors if isinstance(vectors, dict) else {"": vectors}
+        own = residual_name(self.name)
+        return {name: params.size for name, params in named.items() if name != own}
+
     def is_shared(self, config: models.CollectionConfig) -> bool:
         """Tell whether points may carry vectors of somebody else.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -64,9 +65,10 @@ class Engine:
 
     def __init__(self, folder: Path, marker: Marker) -> None:
         self._folder = folder
+        self._home = folder / "engine"
         self._failed: str | None = None  # why it may not be written to any more
         with self.reported("open the store"):
-            self.shard: EdgeShard = _opened(folder / "engine", marker)
+            self.shard: EdgeShard = _opened(self._home, marker)
 
     @contextmanager
     def reported(self, doing: str) -> Iterator[None]:
@@ -129,6 +131,12 @@ class Engine:
         dot, uint8 = engine.Distance.Dot, engine.VectorStorageDatatype.Uint8
         operation = engine.UpdateOperation.create_dense_vector(name, width, dot, None, uint8)
         self.update(operation, f"add the vector {name!r} of {width} bytes")
+
+    @property
+    def dense_sizes(self) -> dict[str, int]:
+        """Width of each dense vector by name, as the engine's own settings have it."""
+        config = json.loads((self._home / "edge_config.json").read_bytes())
+        return {name: params["size"] for name, params in config.get("vectors", {}).items()}
 
     def retrieve(self, points: Sequence[Any], names: list[str], doing: str) -> list[Any]:
         """Return the records of those of the points that are there, in any order.

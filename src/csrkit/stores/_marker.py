@@ -15,7 +15,7 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from csrkit.errors import StoreError
+from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._checks import Held
 
 __all__ = ["Datatype", "Marker"]
@@ -52,6 +52,49 @@ class Marker(BaseModel):
     def held(self) -> Held | None:
         """What the first upsert fixed, None before it."""
         return None if self.dim is None else Held(self.dim, self.residual_bytes)
+
+    @classmethod
+    def opened(
+        cls, folder: Path, name: str, on_disk: bool | None, datatype: Datatype | None
+    ) -> Self:
+        """Read the marker of a folder, or write one into a folder that is free.
+
+        Args:
+            folder: Folder of the store.
+            name: Name of the sparse vector.
+            on_disk: Whether the postings are to stay on disk; None: as stored.
+            datatype: How the postings are to keep the values; None: as stored.
+
+        Returns:
+            The marker.
+
+        Raises:
+            ConfigError: If a setting is out of its range.
+            StoreError: If the folder is somebody else's or was made with other settings.
+        """
+        found = cls.read(folder)
+        if found is None:
+            marker = cls._new(name, on_disk, datatype)
+            marker.write(folder)
+            return marker
+        for setting, asked in (("name", name), ("on_disk", on_disk), ("datatype", datatype)):
+            stored = getattr(found, setting)
+            if asked is not None and asked != stored:
+                raise StoreError(
+                    f"{folder} was made with {setting}={stored!r}, got {asked!r}: "
+                    "open it with the same, or make a new folder"
+                )
+        return found
+
+    @classmethod
+    def _new(cls, name: str, on_disk: bool | None, datatype: Datatype | None) -> Self:
+        try:
+            return cls(name=name, on_disk=bool(on_disk), datatype=datatype or "float32")
+        except ValidationError as error:
+            raise ConfigError(
+                "expected a name and a datatype of float32, float16 or uint8, "
+                f"got {name=}, {datatype=}"
+            ) from error
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:

@@ -1,4 +1,4 @@
-"""What both faces of Qdrant have in common: points as csrkit's types, and fetching them by id.
+"""`PointStore`: what `EdgeStore` and `QdrantStore` have in common.
 
 The embedded engine and the client spell a point alike (``id``, ``score``,
 ``payload``, ``vector`` with ``indices`` and ``values``) in classes of their own.
@@ -10,12 +10,20 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from csrkit.errors import StoreError
-from csrkit.stores._checks import Held, kept_residuals
+from csrkit.stores._checks import (
+    Held,
+    Upsert,
+    checked_dense,
+    checked_dim,
+    checked_limit,
+    checked_vector,
+    kept_residuals,
+)
 from csrkit.stores._ids import hit_id, hit_payload, known_ids, point_id, shown, stored_id
 from csrkit.stores.base import Hit, Ids
 from csrkit.vectors import SparseVectors
@@ -23,29 +31,22 @@ from csrkit.vectors import SparseVectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FetchesPoints", "gathered", "hits", "residual_name", "residual_rows", "vectors_of"]
+__all__ = [
+    "First",
+    "PointStore",
+    "Second",
+    "gathered",
+    "residual_name",
+    "residual_rows",
+    "vectors_of",
+]
+
+FilterT = TypeVar("FilterT")
 
 
 def residual_name(name: str) -> str:
     """Return the name of the dense vector that holds the residuals of the codes ``name``."""
     return f"{name}_residual"
-
-
-def hits(points: Sequence[Any]) -> list[Hit]:
-    """Return the hits of one query.
-
-    Args:
-        points: Scored points by falling score.
-
-    Returns:
-        The same without those of score 0: with a filter the engine scores
-        documents one by one and gives them, without a filter it does not.
-    """
-    return [
-        Hit(hit_id(point.id, point.payload), float(point.score), hit_payload(point.payload))
-        for point in points
-        if point.score
-    ]
 
 
 def gathered(rows: Sequence[Any], dim: int) -> SparseVectors:
@@ -94,19 +95,148 @@ def vectors_of(records: Iterable[Any]) -> dict[int | str, dict[str, Any]]:
     return {stored_id(record.id): record.vector or {} for record in records}
 
 
-class FetchesPoints(ABC):
-    """Codes and residuals by id, for a store that says what it holds and reads vectors."""
+class First(NamedTuple, Generic[FilterT]):
+    """The sparse stage of a search.
+
+    Attributes:
+        limit: Documents that it passes on, or gives back.
+        filter: The vendor's filter.
+        least: Score that a document needs, None for any.
+    """
+
+    limit: int
+    filter: FilterT | None
+    least: float | None = None
+
+
+class Second(NamedTuple):
+    """The dense stage of a search.
+
+    Attributes:
+        rows: float32 (q, dim), the queries.
+        vector: Name of the vector.
+        limit: Most hits per query.
+    """
+
+    rows: NDArray[np.float32]
+    vector: str
+    limit: int
+
+
+class PointStore(ABC, Generic[FilterT]):
+    """What is the same in both stores: checks, searching, fetching.
+
+    A subclass spells requests, sends them and reads the answers, `_batch_size`
+    points or queries at a time; its filters are the vendor's ``FilterT``.
+    """
 
     _name: str  # of the sparse vector
-    _batch_size: int  # points per call
+    _batch_size: int
+    _known: Held | None  # what the first upsert fixed, None before it
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}  # of the dense vectors last seen
 
     @abstractmethod
-    def _held(self) -> Held | None:
-        """Return what the first upsert fixed, asking the server if need be; None before it."""
+    def _refreshed(self) -> Held | None:
+        """Return what is held now, for another process may have stored the first codes."""
 
     @abstractmethod
     def _read(self, points: list[int | str], names: list[str], doing: str) -> dict[Any, Any]:
         """Return the named vectors of those of the points that are there, by the engine's id."""
+
+    @abstractmethod
+    def _ask(
+        self, codes: SparseVectors, first: First[FilterT], second: Second | None = None
+    ) -> list[Any]:
+        """Return the scored points of each query, with payloads."""
+
+    @abstractmethod
+    def _dense_sizes(self) -> dict[str, int]:
+        """Return the width of each dense vector but the residuals, as they are now."""
+
+    @property
+    def dim(self) -> int | None:
+        """Width of the codes; None before the first upsert."""
+        return self._known.dim if self._known else None
+
+    @property
+    def residual_bytes(self) -> int:
+        """Bytes per residual; 0 if none are kept, or nothing was stored yet."""
+        return self._known.residual_bytes if self._known else 0
+
+    def _named(self, codes: list[Any], batch: Upsert) -> list[dict[str, Any]]:
+        """Return the named vectors of each point, the codes spelled as the vendor's."""
+        if batch.residuals is None:
+            return [{self._name: code} for code in codes]
+        rows = zip(codes, batch.residuals.tolist(), strict=True)
+        rest = residual_name(self._name)
+        return [{self._name: code, rest: residual} for code, residual in rows]
+
+    def search(
+        self, codes: SparseVectors, *, limit: int = 10, filter: FilterT | None = None
+    ) -> list[list[Hit]]:
+        """Find the codes with the largest inner product.
+
+        Args:
+            codes: Queries, one result list each. Many in one call share a pass.
+            limit: Most hits per query, at least 1.
+            filter: The vendor's filter. On large stores it needs a payload index on
+                its fields to be fast.
+
+        Returns:
+            Hits by falling score. With a filter and negative weights together,
+            documents of score 0 are dropped but have used up places of limit.
+
+        Raises:
+            ConfigError: If limit is below 1.
+            ShapeError: If the width of the codes is not the store's.
+            StoreError: If the engine or server fails, or refuses the filter.
+        """
+        checked_limit(limit)
+        checked_dim(codes, self.dim)
+        return [_shared(points) for points in self._ask(codes, First(limit, filter))]
+
+    def search_dense(
+        self,
+        codes: SparseVectors,
+        queries: NDArray[np.float32],
+        *,
+        vector: str,
+        candidates: int,
+        limit: int = 10,
+        filter: FilterT | None = None,
+    ) -> list[list[Hit]]:
+        """Find candidates by their codes and rank them by a dense vector, in one call.
+
+        Args:
+            codes: Queries as codes, for the first stage.
+            queries: The same queries as float32 (q, dim), for the second.
+            vector: Name of a dense vector of the same collection or folder; "" for
+                an unnamed one.
+            candidates: Documents per query that the first stage passes on, at least
+                ``limit``.
+            limit: Most hits per query, at least 1.
+            filter: The vendor's filter, for the first stage.
+
+        Returns:
+            Hits, the best first, with the score that the engine computes from the
+            vector, or from its quantised form if it is told to. Candidates share a
+            latent with the query, unless a filter and negative weights come together.
+
+        Raises:
+            ConfigError: If limit is below 1, or there are fewer candidates than limit.
+            ShapeError: If there is not one finite query per code, or a width is not
+                the store's.
+            StoreError: If there is no such vector, or the engine or server fails.
+        """
+        rows = checked_dense(codes, queries, candidates=candidates, limit=limit)
+        checked_dim(codes, self.dim)
+        if vector not in self._sizes:
+            self._sizes = self._dense_sizes()
+        checked_vector(vector, self._sizes, rows)
+        first = First(candidates, filter, _least_score(codes))
+        return [_hits(points) for points in self._ask(codes, first, Second(rows, vector, limit))]
 
     def fetch(self, ids: Ids) -> SparseVectors:
         """Return the stored codes of the ids, in their order.
@@ -156,7 +286,7 @@ class FetchesPoints(ABC):
         self, ids: Ids, *, residuals: bool
     ) -> tuple[SparseVectors, NDArray[np.uint8] | None]:
         plain = known_ids(ids)
-        held = self._held()
+        held = self._known or self._refreshed()
         if held is None:
             raise StoreError(
                 f"cannot fetch {shown(plain)}: nothing was stored yet, "
@@ -183,3 +313,20 @@ class FetchesPoints(ABC):
             raise StoreError(f"no {what} is stored for {shown(missing)}")
         codes = gathered([row[0] for row in rows], dim)
         return codes, residual_rows([row[1] for row in rows] if width else [], width)
+
+
+def _hits(points: Sequence[Any]) -> list[Hit]:
+    return [
+        Hit(hit_id(point.id, point.payload), float(point.score), hit_payload(point.payload))
+        for point in points
+    ]
+
+
+def _shared(points: Sequence[Any]) -> list[Hit]:
+    """Drop score 0: with a filter the engine scores documents one by one and gives them too."""
+    return _hits([point for point in points if point.score])
+
+
+def _least_score(codes: SparseVectors) -> float | None:
+    """Return what a candidate must score to share a latent; negative weights leave it open."""
+    return float(np.finfo(np.float32).tiny) if codes.is_nonnegative else None

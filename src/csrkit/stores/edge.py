@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from csrkit.errors import ConfigError, StoreError
-from csrkit.stores._checks import Held, Upsert, checked_dim, checked_limit, checked_upsert
+from csrkit.stores._checks import Held, Upsert, checked_upsert
 from csrkit.stores._engine import Engine, edge_module, sparse
 from csrkit.stores._ids import known_ids, point_id, shown, with_id
 from csrkit.stores._marker import Datatype, Marker
-from csrkit.stores._points import FetchesPoints, hits, residual_name, vectors_of
-from csrkit.stores.base import Hit, Ids, Payload
+from csrkit.stores._points import First, PointStore, Second, residual_name, vectors_of
+from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ __all__ = ["EdgeStore", "open_url"]
 _LARGEST_FLOAT16 = 65504.0  # above it a float16 posting is infinite
 
 
-class EdgeStore(FetchesPoints):
+class EdgeStore(PointStore["Filter"]):
     """Codes in Qdrant's embedded engine, in a folder of this machine.
 
     An upsert survives the death of the process once it returns (the engine
     writes a log first); `flush` also survives the machine's. Strings that are
     no UUIDs are kept under a UUIDv5, with the string in the payload under
-    ``"csrkit_id"``, a key that payloads may not use.
+    ``"csrkit_id"``, a key that payloads may not use. Filters are ``qdrant_edge.Filter``.
 
     Codes are stored in full float32 whatever the ``datatype``, so `fetch` is
     exact; the datatype and ``on_disk`` say how the postings are kept that
@@ -57,7 +57,7 @@ class EdgeStore(FetchesPoints):
     graph: searches do not read it.
 
     The folder is the store's own: a replaced point loses vectors that somebody
-    added to it through `shard`.
+    added to it through `shard`, as the dense one that `search_dense` ranks by.
 
     Args:
         path: Folder; made if missing, opened if an EdgeStore made it.
@@ -92,36 +92,14 @@ class EdgeStore(FetchesPoints):
         on_disk: bool | None = None,
         datatype: Datatype | None = None,
     ) -> None:
+        super().__init__()
         edge_module()  # before a folder is made
         self._folder = Path(path)
-        found = Marker.read(self._folder)
-        self._marker = found or _new_marker(name, on_disk, datatype)
-        self._refuse_other(name, on_disk, datatype)
-        if found is None:
-            self._marker.write(self._folder)
+        self._marker = Marker.opened(self._folder, name, on_disk, datatype)
         self._name = name
+        self._known = self._marker.held
         self._engine = Engine(self._folder, self._marker)
         self._has_residuals = False  # whether this object has seen to their vector
-
-    def _refuse_other(self, name: str, on_disk: bool | None, datatype: str | None) -> None:
-        """Refuse to open a folder with other settings than it was made with."""
-        for setting, asked in (("name", name), ("on_disk", on_disk), ("datatype", datatype)):
-            stored = getattr(self._marker, setting)
-            if asked is not None and asked != stored:
-                raise StoreError(
-                    f"{self._folder} was made with {setting}={stored!r}, got {asked!r}: "
-                    "open it with the same, or make a new folder"
-                )
-
-    @property
-    def dim(self) -> int | None:
-        """Width of the codes; None before the first upsert."""
-        return self._marker.dim
-
-    @property
-    def residual_bytes(self) -> int:
-        """Bytes per residual; 0 if none are kept, or nothing was stored yet."""
-        return self._marker.residual_bytes
 
     @property
     def shard(self) -> EdgeShard:
@@ -153,7 +131,7 @@ class EdgeStore(FetchesPoints):
                 fails; the message names the ids of the batch that failed. The
                 batches before it are stored.
         """
-        checked = checked_upsert(ids, codes, payloads, self._marker.held, residuals)
+        checked = checked_upsert(ids, codes, payloads, self._known, residuals)
         self._refuse_overflow(checked)
         if not checked.ids:
             return
@@ -163,9 +141,10 @@ class EdgeStore(FetchesPoints):
 
     def _note(self, held: Held) -> None:
         """Note what is held before the first code is: codes of unknown width cannot be fetched."""
-        if self._marker.held is None:
+        if self._known is None:
             self._marker = self._marker.model_copy(update=held._asdict())
             self._marker.write(self._folder)
+            self._known = held
         if held.residual_bytes and not self._has_residuals:
             self._engine.add_bytes(residual_name(self._name), held.residual_bytes)
             self._has_residuals = True
@@ -184,7 +163,7 @@ class EdgeStore(FetchesPoints):
     def _write(self, batch: Upsert, doing: str) -> None:
         edge = edge_module()
         points = list(map(point_id, batch.ids))
-        vectors = self._vectors(batch)
+        vectors = self._named(sparse(batch.codes), batch)
         stored: set[int | str] = set()
         if batch.payloads is None:  # stored points keep their payload: change their vectors alone
             stored = set(self._read(points, [], doing))
@@ -197,55 +176,35 @@ class EdgeStore(FetchesPoints):
         if old:
             self._engine.update(edge.UpdateOperation.update_vectors(old), doing)
 
-    def _vectors(self, batch: Upsert) -> list[dict[str, Any]]:
-        """Name the vectors of each point."""
-        codes = sparse(batch.codes)
-        if batch.residuals is None:
-            return [{self._name: code} for code in codes]
-        rows = zip(codes, batch.residuals.tolist(), strict=True)
-        rest = residual_name(self._name)
-        return [{self._name: code, rest: residual} for code, residual in rows]
-
-    def search(
-        self, codes: SparseVectors, *, limit: int = 10, filter: Filter | None = None
-    ) -> list[list[Hit]]:
-        """Find the codes with the largest inner product.
-
-        Args:
-            codes: Queries, one result list each. Many in one call share a pass.
-            limit: Most hits per query, at least 1.
-            filter: A ``qdrant_edge.Filter``. A payload index on its field, made
-                with `shard`, makes it faster on large stores.
-
-        Returns:
-            Hits by falling score. With a filter and negative weights together,
-            documents of score 0 are dropped but have used up places of limit.
-
-        Raises:
-            ConfigError: If limit is below 1.
-            ShapeError: If the width of the codes is not the store's.
-            StoreError: If the engine fails, or refuses the filter.
-        """
-        checked_limit(limit)
-        checked_dim(codes, self.dim)
-        edge = edge_module()
-        found: list[list[Hit]] = []
-        with self._engine.reported("search"):
-            for start in range(0, len(codes), self._batch_size):
-                requests = [
-                    edge.QueryRequest(
-                        limit=limit,
-                        query=edge.Query.Nearest(vector, self._marker.name),
-                        filter=filter,
-                        with_payload=True,
-                    )
-                    for vector in sparse(codes[start : start + self._batch_size])
-                ]
-                found += map(hits, self._engine.shard.query_batch(edge.QueryBatchRequest(requests)))
+    def _ask(
+        self, codes: SparseVectors, first: First[Filter], second: Second | None = None
+    ) -> list[Any]:
+        found: list[Any] = []
+        for start in range(0, len(codes), self._batch_size):
+            batch = enumerate(sparse(codes[start : start + self._batch_size]), start)
+            with self._engine.reported("search"):
+                requests = [self._request(code, row, first, second) for row, code in batch]
+                found += self.shard.query_batch(edge_module().QueryBatchRequest(requests))
         return found
 
-    def _held(self) -> Held | None:
-        return self._marker.held
+    def _request(self, code: Any, row: int, first: First[Filter], second: Second | None) -> Any:
+        edge = edge_module()
+        near = edge.Query.Nearest(code, self._name)
+        limit, keep, least = first
+        if second is None:
+            return edge.QueryRequest(limit=limit, query=near, filter=keep, with_payload=True)
+        prefetch = edge.Prefetch(limit=limit, query=near, filter=keep, score_threshold=least)
+        again = edge.Query.Nearest(second.rows[row].tolist(), second.vector)
+        return edge.QueryRequest(
+            limit=second.limit, prefetches=[prefetch], query=again, with_payload=True
+        )
+
+    def _dense_sizes(self) -> dict[str, int]:
+        sizes = self._engine.dense_sizes
+        return {name: size for name, size in sizes.items() if name != residual_name(self._name)}
+
+    def _refreshed(self) -> Held | None:
+        return self._known  # no other process has the folder open
 
     def _read(self, points: list[Any], names: list[str], doing: str) -> dict[Any, Any]:
         return vectors_of(self._engine.retrieve(points, names, doing))
@@ -302,15 +261,6 @@ class EdgeStore(FetchesPoints):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _new_marker(name: str, on_disk: bool | None, datatype: Datatype | None) -> Marker:
-    try:
-        return Marker(name=name, on_disk=bool(on_disk), datatype=datatype or "float32")
-    except ValueError as error:
-        raise ConfigError(
-            f"expected a name and a datatype of float32, float16 or uint8, got {name=}, {datatype=}"
-        ) from error
 
 
 def open_url(url: str) -> EdgeStore:

@@ -13,34 +13,25 @@ server's REST layer. gRPC (``prefer_grpc=True``) has not been run at all.
 
 from __future__ import annotations
 
-import ipaddress
-import os
 from collections.abc import Sequence
 from inspect import iscoroutinefunction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
+import numpy as np
 from qdrant_client import QdrantClient, models
 
 from csrkit.errors import ConfigError
-from csrkit.stores._checks import (
-    Held,
-    Upsert,
-    checked_dim,
-    checked_held,
-    checked_limit,
-    checked_upsert,
-)
+from csrkit.stores._address import Address
+from csrkit.stores._checks import Held, Upsert, checked_held, checked_upsert
 from csrkit.stores._collection import Collection
 from csrkit.stores._ids import known_ids, point_id, shown, stored_id, with_id
-from csrkit.stores._points import FetchesPoints, hits, residual_name, vectors_of
+from csrkit.stores._points import First, PointStore, Second, residual_name, vectors_of
 from csrkit.stores._retry import Retry
-from csrkit.stores.base import Hit, Ids, Payload
+from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from csrkit.stores._marker import Datatype
@@ -48,13 +39,15 @@ if TYPE_CHECKING:
 __all__ = ["QdrantStore", "Retry", "open_url"]
 
 
-class QdrantStore(FetchesPoints):
+class QdrantStore(PointStore[models.Filter]):
     """Codes in a collection of a Qdrant server, through the vendor's client.
 
     Strings that are no UUIDs are kept under a UUIDv5, with the string in the
     payload under ``"csrkit_id"``, a key that payloads may not use. The width of
     the codes is kept in the collection's metadata under ``"csrkit.<name>"``, and
     residuals in a second vector, ``"<name>_residual"``, of bytes, without a graph.
+
+    Filters are ``qdrant_client.models.Filter``.
 
     Calls are repeated while a failure may pass (no connection, timeout, 408,
     429, 500, 502 to 504), waiting as `Retry` says and at least as long as the
@@ -96,6 +89,7 @@ class QdrantStore(FetchesPoints):
         batch_size: int = 256,
         retry: Retry | None = None,
     ) -> None:
+        super().__init__()
         if iscoroutinefunction(getattr(client, "upsert", None)):
             raise ConfigError(
                 "expected a QdrantClient, got the asynchronous one: pass a QdrantClient"
@@ -108,17 +102,7 @@ class QdrantStore(FetchesPoints):
         self._batch_size = batch_size
         self._home = Collection(client, collection, name, retry or Retry())
         self._home.ensure(on_disk, datatype)
-        self._known = self._home.held(self._home.config())
-
-    @property
-    def dim(self) -> int | None:
-        """Width of the codes; None before the first upsert."""
-        return self._known.dim if self._known else None
-
-    @property
-    def residual_bytes(self) -> int:
-        """Bytes per residual; 0 if none are kept, or nothing was stored yet."""
-        return self._known.residual_bytes if self._known else 0
+        self._refreshed()
 
     def upsert(
         self,
@@ -168,20 +152,11 @@ class QdrantStore(FetchesPoints):
 
     def _points(self, batch: Upsert) -> list[models.PointStruct]:
         payloads = batch.payloads or [{}] * len(batch.ids)
-        rows = zip(batch.ids, self._vectors(batch), payloads, strict=True)
+        rows = zip(batch.ids, self._named(_vectors(batch.codes), batch), payloads, strict=True)
         return [
             models.PointStruct(id=point_id(one), vector=vector, payload=with_id(one, payload))
             for one, vector, payload in rows
         ]
-
-    def _vectors(self, batch: Upsert) -> list[dict[str, Any]]:
-        """Name the vectors of each point."""
-        codes = _vectors(batch.codes)
-        if batch.residuals is None:
-            return [{self._name: code} for code in codes]
-        rows = zip(codes, batch.residuals.tolist(), strict=True)
-        rest = residual_name(self._name)
-        return [{self._name: code, rest: residual} for code, residual in rows]
 
     def _send_whole(self, batch: Upsert, doing: str) -> None:
         points = self._points(batch)
@@ -216,55 +191,51 @@ class QdrantStore(FetchesPoints):
         """Return those of the engine's ids that the collection has."""
         return {stored_id(record.id) for record in self._retrieve(points, [], doing)}
 
-    def search(
-        self, codes: SparseVectors, *, limit: int = 10, filter: models.Filter | None = None
-    ) -> list[list[Hit]]:
-        """Find the codes with the largest inner product.
-
-        Args:
-            codes: Queries, one result list each, sent in batches.
-            limit: Most hits per query, at least 1.
-            filter: A ``qdrant_client.models.Filter``; large collections need a
-                payload index on its fields.
-
-        Returns:
-            Hits by falling score. With a filter and negative weights together,
-            documents of score 0 are dropped but have used up places of limit.
-
-        Raises:
-            ConfigError: If limit is below 1.
-            ShapeError: If the width of the codes is not the store's.
-            StoreError: If the server fails, or refuses the filter.
-        """
-        checked_limit(limit)
-        checked_dim(codes, self.dim)
-        found: list[list[Hit]] = [[] for _ in range(len(codes))]
-        asked = [row for row, count in enumerate(codes.counts) if count]  # an empty one finds none
-        vectors = _vectors(codes)
+    def _ask(
+        self, codes: SparseVectors, first: First[models.Filter], second: Second | None = None
+    ) -> list[Any]:
+        found: list[Any] = [[] for _ in range(len(codes))]
+        asked = np.flatnonzero(codes.counts)  # an empty code finds nothing
         for start in range(0, len(asked), self._batch_size):
-            rows = asked[start : start + self._batch_size]
-            answers = self._query([vectors[row] for row in rows], limit, filter)
-            for row, answer in zip(rows, answers, strict=True):
-                found[row] = hits(answer.points)
+            rows = asked[start : start + self._batch_size].tolist()
+            for row, answer in zip(rows, self._answers(codes, rows, first, second), strict=True):
+                found[row] = answer.points
         return found
 
-    def _query(
-        self, vectors: list[models.SparseVector], limit: int, filter: models.Filter | None
+    def _answers(
+        self, codes: SparseVectors, rows: list[int], first: First[models.Filter], second: Any
     ) -> list[models.QueryResponse]:
         def ask() -> list[models.QueryResponse]:
-            requests = [
-                models.QueryRequest(
-                    query=vector, using=self._name, limit=limit, filter=filter, with_payload=True
-                )
-                for vector in vectors
-            ]
+            batch = zip(rows, _vectors(codes[rows]), strict=True)
+            requests = [self._request(code, row, first, second) for row, code in batch]
             return self._home.client.query_batch_points(self._home.title, requests)
 
         return self._home.call("search", ask)
 
-    def _held(self) -> Held | None:
-        if self._known is None:  # another process may have stored the first codes
-            self._known = self._home.held(self._home.config())
+    def _request(
+        self,
+        code: models.SparseVector,
+        row: int,
+        first: First[models.Filter],
+        second: Second | None,
+    ) -> models.QueryRequest:
+        near: dict[str, Any] = {"query": code, "using": self._name, "limit": first.limit}
+        if second is None:
+            return models.QueryRequest(**near, filter=first.filter, with_payload=True)
+        prefetch = models.Prefetch(**near, filter=first.filter, score_threshold=first.least)
+        return models.QueryRequest(
+            prefetch=prefetch,
+            query=second.rows[row].tolist(),
+            using=second.vector or None,
+            limit=second.limit,
+            with_payload=True,
+        )
+
+    def _dense_sizes(self) -> dict[str, int]:
+        return self._home.dense_sizes(self._home.config())
+
+    def _refreshed(self) -> Held | None:
+        self._known = self._home.held(self._home.config())
         return self._known
 
     def _read(self, points: list[Any], names: list[str], doing: str) -> dict[Any, Any]:
@@ -347,30 +318,5 @@ def open_url(url: str) -> QdrantStore:
         ConfigError: If the URL has other parts or lacks one, or would send the
             key unencrypted.
     """
-    parts = urlsplit(url)
-    collection = unquote(parts.path.removeprefix("/"))
-    whole = parts.hostname and collection and "/" not in parts.path.removeprefix("/")
-    more = parts.query or parts.fragment or parts.username is not None
-    if parts.scheme not in ("qdrant", "qdrant+https") or not whole or more:
-        raise ConfigError(
-            "expected qdrant://host:6333/collection or qdrant+https://..., "
-            # not the url itself, which may hold a key
-            f"got {parts.scheme}://{parts.hostname or ''}{parts.path}"
-        )
-    tls = parts.scheme == "qdrant+https"
-    key = os.environ.get("QDRANT_API_KEY") or None
-    host = str(parts.hostname)
-    if key and not tls and not _is_loopback(host):
-        raise ConfigError(
-            f"QDRANT_API_KEY would travel to {host} unencrypted: use qdrant+https://, "
-            "or unset the variable"
-        )
-    client = QdrantClient(host=host, port=parts.port or 6333, https=tls, api_key=key)
-    return QdrantStore(client, collection)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    address = Address.of(url)
+    return QdrantStore(address.client(), address.collection)

@@ -12,7 +12,8 @@ ids, scores and payloads with `MemoryStore`, the exact reference::
             return my_filter(key, value)
 
 A store that outlives its process also passes `PersistentStoreContract`, and one
-that keeps residuals `ResidualStoreContract`. This module needs pytest and is
+that keeps residuals `ResidualStoreContract`; one that rescores from dense vectors
+passes `DenseStoreContract` beside. This module needs pytest and is
 imported by tests alone; for pytest's detailed messages,
 ``pytest.register_assert_rewrite("csrkit.stores.testing")`` first.
 """
@@ -29,12 +30,14 @@ import pytest
 from csrkit.errors import ShapeError
 from csrkit.stores.base import Store
 from csrkit.stores.testing._content import ContentLaws
+from csrkit.stores.testing._dense import DenseStoreContract
 from csrkit.stores.testing._laws import assert_same_hits, random_codes
 from csrkit.stores.testing._refusals import RefusalLaws
 from csrkit.stores.testing._residuals import ResidualLaws, random_residuals
 from csrkit.stores.testing._search import SearchLaws
 
 __all__ = [
+    "DenseStoreContract",
     "PersistentStoreContract",
     "ResidualStoreContract",
     "StoreContract",

@@ -1,0 +1,80 @@
+"""Where a ``qdrant://`` URL leads, and what may travel there."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import NamedTuple, Self
+from urllib.parse import unquote, urlsplit
+
+from qdrant_client import QdrantClient
+
+from csrkit.errors import ConfigError
+
+__all__ = ["Address"]
+
+
+class Address(NamedTuple):
+    """A collection of a server.
+
+    Attributes:
+        host: Name or number of the machine.
+        port: Its port for REST.
+        tls: Whether the connection is encrypted.
+        collection: Name of the collection.
+    """
+
+    host: str
+    port: int
+    tls: bool
+    collection: str
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Read ``qdrant://host:6333/collection``, or ``qdrant+https://`` for TLS.
+
+        Args:
+            url: The URL.
+
+        Returns:
+            Its parts, port 6333 if left out.
+
+        Raises:
+            ConfigError: If it has other parts or lacks one.
+        """
+        parts = urlsplit(url)
+        collection = unquote(parts.path.removeprefix("/"))
+        whole = parts.hostname and collection and "/" not in parts.path.removeprefix("/")
+        more = parts.query or parts.fragment or parts.username is not None
+        if parts.scheme not in ("qdrant", "qdrant+https") or not whole or more:
+            raise ConfigError(
+                "expected qdrant://host:6333/collection or qdrant+https://..., "
+                # not the url itself, which may hold a key
+                f"got {parts.scheme}://{parts.hostname or ''}{parts.path}"
+            )
+        tls = parts.scheme == "qdrant+https"
+        return cls(str(parts.hostname), parts.port or 6333, tls, collection)
+
+    def client(self) -> QdrantClient:
+        """Return a client, with the key of the environment variable QDRANT_API_KEY if set.
+
+        Returns:
+            The vendor's client; it has not connected yet.
+
+        Raises:
+            ConfigError: If the key would travel to another machine unencrypted.
+        """
+        key = os.environ.get("QDRANT_API_KEY") or None
+        if key and not self.tls and not _is_loopback(self.host):
+            raise ConfigError(
+                f"QDRANT_API_KEY would travel to {self.host} unencrypted: use qdrant+https://, "
+                "or unset the variable"
+            )
+        return QdrantClient(host=self.host, port=self.port, https=self.tls, api_key=key)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
