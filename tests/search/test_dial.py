@@ -62,7 +62,7 @@ def test_without_rescoring_a_setting_is_a_k(
     plain = searcher(rescore=None)
     results = plain.search(queries, effort=effort)
     assert results.setting == Setting(k)
-    codes = plain.model.encode(queries, k=k)
+    codes = plain.model.encode_query(queries, k=k)
     assert list(results) == plain.store.search(codes, limit=10)
 
 
@@ -204,5 +204,5 @@ def test_run_refuses_another_rescoring(
     ):
         made.run(queries, setting)
     assert made.run(queries, Setting(4)) == made.store.search(
-        made.model.encode(queries, k=4), limit=10
+        made.model.encode_query(queries, k=4), limit=10
     )

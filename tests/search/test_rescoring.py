@@ -64,7 +64,7 @@ def assert_ranked(hits: Sequence[Hit], rows: list[int], scores: np.ndarray, limi
 
 
 def code_scores(model: CSRModel, queries: np.ndarray, docs: np.ndarray, k: int) -> np.ndarray:
-    return model.encode(queries, k=k).to_dense() @ model.encode(docs, k=8).to_dense().T
+    return model.encode_query(queries, k=k).to_dense() @ model.encode(docs, k=8).to_dense().T
 
 
 @pytest.mark.parametrize(("k", "candidates", "limit"), [(4, 40, 10), (2, 7, 7), (8, 300, 3)])
@@ -235,7 +235,7 @@ def _query_of_latent(model: CSRModel, latent: int) -> np.ndarray:
     """A vector whose largest latent is the given one."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(5000, model.dim)) + 4 * model.encoder[latent]
-    strongest = model.encode(rows, k=1)
+    strongest = model.encode_query(rows, k=1)
     return rows[np.flatnonzero(strongest.indices == latent)[0]]
 
 

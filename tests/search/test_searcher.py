@@ -200,7 +200,7 @@ def test_sparse_scores_without_a_card_are_no_cosines(
 
 def overlapping(model: CSRModel, docs: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
     """Number of documents that share a latent with each query at k."""
-    asked, stored = model.encode(queries, k=k), model.encode(docs, k=2)
+    asked, stored = model.encode_query(queries, k=k), model.encode(docs, k=2)
     return (asked.to_dense() @ stored.to_dense().T > 0).sum(axis=1)
 
 
@@ -233,13 +233,13 @@ def test_filling_ends_at_four_times_the_longest_rung(
 ) -> None:
     searcher = filled(model, docs[:5])  # fewer documents than hits are wanted
     asked: list[int] = []
-    encode = CSRModel.encode
+    encode_query = CSRModel.encode_query
 
     def counting(self: CSRModel, rows: Any, *, k: int) -> Any:
         asked.append(k)
-        return encode(self, rows, k=k)
+        return encode_query(self, rows, k=k)
 
-    monkeypatch.setattr(CSRModel, "encode", counting)
+    monkeypatch.setattr(CSRModel, "encode_query", counting)
     results = searcher.search(queries, k=3, fill=True)
     assert asked == [3, 4, 8, 16, 32]
     assert (results.short, results.filled) == (len(queries), 0)
@@ -273,7 +273,7 @@ def test_contributions_add_up_to_the_score_of_the_first_stage(
     longer = 0
     for query, hits, explanations in zip(queries, results, results.explanations, strict=True):
         ks = [2, 4, 8, 16, 32] if fill else [2]
-        asked = {k: model.encode(query[None], k=k).to_dense()[0] for k in ks}
+        asked = {k: model.encode_query(query[None], k=k).to_dense()[0] for k in ks}
         k = next((k for k in ks if (asked[k] @ stored.T > 0).sum() >= 12), ks[-1])
         longer += k > 2
         assert [one.id for one in explanations] == [hit.id for hit in hits]

@@ -242,7 +242,7 @@ class Searcher:
         """
         checked_limit(limit)
         rows = as_queries(queries, self._model.dim)
-        codes = self._model.encode(rows, k=setting.k)
+        codes = self._model.encode_query(rows, k=setting.k)
         if setting.rescore is None:
             return self._store.search(codes, limit=limit, filter=filter)
         if self._stages is None or setting.rescore != self._rescore:
@@ -287,7 +287,7 @@ class Searcher:
         parts = [(np.flatnonzero(ks == k), int(k)) for k in np.unique(ks)]
         if not parts:
             return []
-        codes = [self._model.encode(rows[where], k=k) for where, k in parts]
+        codes = [self._model.encode_query(rows[where], k=k) for where, k in parts]
         back = np.argsort(np.concatenate([where for where, _ in parts]))
         return explained(hits, SparseVectors.concat(codes)[back], self._store)
 
