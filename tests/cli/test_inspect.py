@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from csrkit import CSRModel
+from csrkit.stores import EdgeStore
 
 
 def test_json_is_what_the_loads_say(run: Callable, codec: Path, model: CSRModel) -> None:
@@ -60,6 +61,82 @@ def test_the_text_has_a_row_per_k(run: Callable, codec: Path, model: CSRModel) -
     dead = (model.loads == 0).mean(axis=1)
     for k, share in zip((4, 8), dead, strict=True):
         assert re.search(rf"^ ?{k} +[\d.]+ +{share:.1%} ", text, re.MULTILINE), text
+
+
+@pytest.fixture
+def url(model: CSRModel, rows: np.ndarray, tmp_path: Path) -> str:
+    with EdgeStore(tmp_path / "index") as store:
+        texts = [{"text": f"text {row}"} for row in range(len(rows))]
+        store.upsert([f"doc-{row}" for row in range(len(rows))], model.encode(rows), texts)
+    return f"edge://{tmp_path / 'index'}"
+
+
+def test_a_latent_is_shown_by_its_strongest_documents(
+    run: Callable, codec: Path, url: str, model: CSRModel, rows: np.ndarray
+) -> None:
+    codes = model.encode(rows).to_dense()
+    latent = int(np.argsort((codes > 0).sum(axis=0))[-10])
+    options = ("--latent", latent, "--store", url, "--limit", 6)
+    facts = json.loads(run("inspect", codec, *options, "--json").stdout)
+    assert (facts["latent"], facts["store"]) == (latent, url)
+    assert facts["loads"] == pytest.approx(model.loads[:, latent], abs=1e-6)
+    best = np.argsort(-codes[:, latent])[:6]
+    assert [one["id"] for one in facts["strongest"]] == [f"doc-{row}" for row in best]
+    assert len({one["id"] for one in facts["random"]}) == 6
+    for one in facts["strongest"] + facts["random"]:
+        row = int(one["id"].removeprefix("doc-"))
+        assert one["score"] == pytest.approx(codes[row, latent], abs=1e-5)
+        assert one["payload"] == {"text": f"text {row}"}
+    text = run("inspect", codec, *options).stdout.splitlines()
+    assert text[0].startswith(f"latent {latent} fires in {model.loads[0, latent]:.2%} at k = 4, ")
+    assert text[1].startswith("strongest documents of edge://")
+    assert re.fullmatch(rf"  \d\.\d{{3}}  doc-{best[0]} +text {best[0]}", text[2])
+    assert text[8].startswith("random documents of edge://")
+    assert len(text) == 16
+
+
+def test_random_documents_are_like_all_documents(
+    run: Callable, codec: Path, url: str, model: CSRModel, rows: np.ndarray
+) -> None:
+    codes = model.encode(rows).to_dense()
+    draws: list[list[int]] = []
+    for seed in (0, 1, 2, 3, 0):
+        options = ("--latent", 3, "--store", url, "--limit", 60, "--seed", seed, "--json")
+        found = json.loads(run("inspect", codec, *options).stdout)["random"]
+        draws.append([int(one["id"].removeprefix("doc-")) for one in found])
+    assert draws[0] == draws[4]
+    assert all(len(set(rows)) == 60 for rows in draws)
+    drawn = np.concatenate(draws[:4])
+    assert len({*drawn.tolist()}) > 150  # of 240 draws from 500, some of which repeat
+    lengths = (codes > 0).sum(axis=1)
+    shares = codes[drawn].sum(axis=0) / codes[drawn].sum()
+    assert np.abs(shares - codes.sum(axis=0) / codes.sum()).max() < 0.02
+    assert lengths[drawn].mean() == pytest.approx(lengths.mean(), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--latent", "3"), 2, "expected --latent and --store together"),
+        (("--store", "{url}"), 2, "expected --latent and --store together"),
+        (("--latent", "96", "--store", "{url}"), 2, "expected --latent from 0 to 95, got 96"),
+        (("--latent", "-1", "--store", "{url}"), 2, "expected --latent from 0 to 95, got -1"),
+        (("--latent", "3", "--store", "{url}", "--limit", "0"), 2, "limit of at least 1 hit"),
+        (("--latent", "3", "--store", "edge://{t}/gone"), 3, "no store at"),
+    ],
+)
+def test_bad_calls_for_a_latent_are_told_in_one_line(
+    options: tuple[str, ...],
+    code: int,
+    message: str,
+    run: Callable,
+    codec: Path,
+    url: str,
+    tmp_path: Path,
+) -> None:
+    filled = [one.format(t=tmp_path, url=url) for one in options]
+    result = run("inspect", codec, *filled, code=code)
+    assert re.fullmatch(rf"csrkit: .*{message}.*\n", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "file", "garbage"])

@@ -1,14 +1,21 @@
-"""``csrkit inspect``: what a codec is, how balanced it is, and what its codes cost."""
+"""``csrkit inspect``: what a codec is, how balanced it is, and what its codes cost.
+
+With ``--latent`` it shows what one latent stands for instead; see `csrkit.cli.latent`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from csrkit.cli.options import Codec, Json
 from csrkit.cli.output import amount, show, table
+from csrkit.cli.stores import opened
+from csrkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from csrkit.model import CSRModel
@@ -77,15 +84,42 @@ class CodecFacts:
     provenance: dict[str, Any]
 
 
-def inspect(codec: Codec, as_json: Json = False) -> None:
-    """Show what a codec is and what it costs.
+def inspect(
+    codec: Codec,
+    latent: Annotated[
+        int | None,
+        typer.Option(help="Show the strongest documents of this latent beside random ones."),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Store of these documents, as for search; with --latent.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Documents of either kind; with --latent.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the random documents; with --latent.")] = 0,
+    text_field: Annotated[
+        str, typer.Option(help="Payload field shown as the text; with --latent.")
+    ] = "text",
+    as_json: Json = False,
+) -> None:
+    """Show what a codec is and what it costs, or what a latent stands for.
 
     Balance of the latents, posting cost and bytes at each k, size and origin.
-    """
+    """  # noqa: DOC501  # the docstring is the help
     from csrkit.model import load
 
-    facts = _facts(codec, load(codec))
-    show(facts, _lines(facts), as_json=as_json)
+    model = load(codec)
+    if latent is None and store is None:
+        facts = _facts(codec, model)
+        show(facts, _lines(facts), as_json=as_json)
+        return
+    if latent is None or store is None:
+        raise ConfigError(
+            "expected --latent and --store together: a latent is shown by documents of a store"
+        )
+    from csrkit.cli.latent import latent_facts, latent_lines
+
+    with opened(store, must_exist=True) as index:
+        found = latent_facts(model, index, latent, url=store, limit=limit, seed=seed)
+    show(found, latent_lines(found, model.ladder, text_field), as_json=as_json)
 
 
 def _facts(folder: Path, model: CSRModel) -> CodecFacts:
