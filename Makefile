@@ -60,7 +60,7 @@ clean:
 	touch $@
 
 .venv/.demo: EXTRAS = train,edge
-.venv/.test: EXTRAS = train,edge,parquet,hub,dev
+.venv/.test: EXTRAS = train,edge,parquet,hub,report,dev
 .venv/.bench: EXTRAS = train,edge,bench
 .venv/.docs: EXTRAS = docs
 .venv/.demo .venv/.test .venv/.bench .venv/.docs: .venv/.build
