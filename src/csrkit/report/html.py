@@ -89,7 +89,7 @@ def _advice(found: Findings) -> str:
     items = "\n".join(f"<li>{_words(remark)}</li>" for remark in found.remarks)
     return (
         '<section aria-labelledby="use">\n<h2 id="use">What to use</h2>\n'
-        f'<div class="pair">\n{ladders}\n</div>\n<ul>\n{items}\n</ul>\n</section>'
+        f'<div class="pair ladders">\n{ladders}\n</div>\n<ul>\n{items}\n</ul>\n</section>'
     )
 
 
