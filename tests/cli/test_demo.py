@@ -57,25 +57,33 @@ def test_the_table_is_right(run: Callable, data: Path) -> None:
     cosines = queries @ docs.T
     truth = np.argsort(-cosines, axis=1)[:, :10]
     dense, *rows = facts["rows"]
-    assert dense["k"] is None
+    assert (dense["k"], dense["candidates"]) == (None, None)
     assert dense["vector_bytes"] == 4 * DIM
     assert [1.0, dense["ndcg"]] == pytest.approx(
         plain_figures(cosines + 2, truth, relevant), abs=1e-4
     )
     scaled = load_data(data).docs  # to the last bit what the demo fits on
     model = csrkit.fit(scaled, config=csrkit.FitConfig(steps=4), progress=False)
-    stored = model.encode(scaled).to_dense()
+    codes = model.encode(scaled)
+    stored, bits = codes.to_dense(), model.encode_residuals(scaled, codes)
+    estimates = model.estimate_cosines(queries, codes, bits)
     assert (facts["documents"], facts["k_stored"], facts["n_latents"]) == (N, 64, model.n_latents)
-    for row, k in zip(rows, (2, 64), strict=True):
-        asked = model.encode(queries, k=k).to_dense()
-        figures = plain_figures(asked @ stored.T, truth, relevant)
-        assert row["k"] == k
+    settings = [(2, None), (64, None), (2, 100), (64, 100)]
+    for row, (k, candidates) in zip(rows, settings, strict=True):
+        asked = model.encode_query(queries, k=k).to_dense()
+        scores = asked @ stored.T
+        if candidates is not None:
+            least = np.sort(scores, axis=1)[:, [-candidates]]  # estimates are above -2
+            scores = np.where((scores >= least) & (scores > 0), estimates + 2, 0)
+        figures = plain_figures(scores, truth, relevant)
+        assert (row["k"], row["candidates"]) == (k, candidates)
         assert [row["recall"], row["ndcg"]] == pytest.approx(figures, abs=0.005)  # near-ties
         cost = ((asked > 0).mean(axis=0) * (stored > 0).mean(axis=0)).sum()
         assert row["posting_cost"] == pytest.approx(cost, abs=1e-3)
-        assert row["vector_bytes"] == pytest.approx(8 * (stored > 0).sum() / N, abs=1e-3)
+        extra = 0 if candidates is None else bits.shape[1]
+        assert row["vector_bytes"] == pytest.approx(8 * (stored > 0).sum() / N + extra, abs=1e-3)
         assert row["ms"] > 0
-    assert rows[0]["recall"] < rows[1]["recall"]
+    assert rows[0]["recall"] < rows[1]["recall"] < rows[3]["recall"]
 
 
 def test_text_tells_the_story_in_100_columns(run: Callable, data: Path) -> None:
@@ -84,16 +92,18 @@ def test_text_tells_the_story_in_100_columns(run: Callable, data: Path) -> None:
     assert max(map(len, lines)) <= 100
     for question in ("what?", "who?"):
         start = lines.index(question)
-        assert re.match(r"  k = 2   0\.\d\d  word\d+: gloss \d+ ", lines[start + 1])
-        assert re.match(r"  k = 8   0\.\d\d  word\d+: gloss \d+ ", lines[start + 4])
+        assert re.match(r"  k = 2   \d\.\d\d  word\d+: gloss \d+ ", lines[start + 1])
+        assert re.match(r"  k = 8   \d\.\d\d  word\d+: gloss \d+ ", lines[start + 4])
     table = next(i for i, line in enumerate(lines) if line.startswith("k "))
-    assert [line.split()[0] for line in lines[table + 1 : table + 4]] == ["dense", "2", "8"]
+    cells = [line.split()[:2] for line in lines[table + 1 : table + 6]]
+    assert cells == [["dense", "-"], ["2", "-"], ["8", "-"], ["2", "100"], ["8", "100"]]
 
 
 def test_the_codes_can_be_kept(run: Callable, data: Path, tmp_path: Path) -> None:
     run("demo", "--data", data, "--steps", 2, "--k", "4", "--store", f"edge://{tmp_path}/kept")
     with EdgeStore(tmp_path / "kept") as store:
         assert store.count() == N
+        assert store.residual_bytes >= DIM // 8
         hits = store.search(store.fetch([17]), limit=1)
     assert hits[0][0].payload["text"].startswith("word17: gloss 17 ")
 

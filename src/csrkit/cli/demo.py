@@ -1,7 +1,8 @@
 """``csrkit demo``: the whole job on real embeddings and real text, in two minutes.
 
 Fit a codec, store the codes in Qdrant's engine with their texts, ask three
-questions at several k, and measure what each k gives and costs.
+questions at several k, and measure what each k gives and costs, without and with
+rescoring of candidates by their codes.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import typer
 from csrkit.cli.exits import watched_interrupts
 from csrkit.cli.options import Json, Progress, whole_numbers
 from csrkit.cli.output import bar_wanted, one_line, show, table, width
-from csrkit.cli.search import HitFacts
+from csrkit.cli.search import HitFacts, hit_facts
 from csrkit.cli.stores import opened
 
 if TYPE_CHECKING:
     from csrkit.cli.demodata import DemoData
     from csrkit.cli.measure import Row
     from csrkit.model import CSRModel
+    from csrkit.search import Searcher
     from csrkit.stores import Store
     from csrkit.vectors import SparseVectors
 
@@ -57,11 +59,11 @@ class DemoFacts:
         k_stored: Latents per stored code.
         steps: Training steps.
         fit_s: Time of the fit, in seconds.
-        encode_s: Time of encoding all documents.
+        encode_s: Time of encoding all documents, residual bits included.
         store_s: Time of storing them with their texts.
         disk_bytes: Bytes per document of the store's folder, all in; None if it is not here.
         answers: Best hits of the questions, by question and k.
-        rows: Exact dense search (k is None), then each k.
+        rows: Exact dense search (k is None), then each k, then each k with rescoring.
     """
 
     documents: int
@@ -103,6 +105,7 @@ def demo(
     """Run the whole job on shipped data: two minutes."""
     from csrkit.cli.demodata import default_folder, load_data
     from csrkit.cli.measure import measured
+    from csrkit.search import Searcher
 
     ladder = whole_numbers(k, "--k")
     say = partial(typer.echo, err=as_json)  # stdout belongs to the JSON object
@@ -113,10 +116,11 @@ def demo(
         model, fit_s = _fitted(loaded, steps, bar_wanted(progress), say)
         model.encode(loaded.asked[:0], k=max(ladder))  # refuses a k out of range
         filled = _fill(loaded, model, index, folder, say)
-        answers = _answers(loaded, model, index, ladder)
+        searcher = Searcher(model, index)
+        answers = _answers(loaded, searcher, ladder)
         _say_answers(answers, say)
         say(f"measuring with {len(loaded.queries)} queries ...\n")
-        rows = measured(loaded, model, filled.codes, index, ladder)
+        rows = measured(loaded, searcher, filled.codes, ladder)
     facts = DemoFacts(
         documents=n,
         queries=len(loaded.queries),
@@ -172,12 +176,21 @@ def _fill(
     folder: Path | None,
     say: Callable[[str], None],
 ) -> _Filled:
+    from csrkit.stores.base import ResidualStore
+
     started = time.perf_counter()
     codes = model.encode(data.docs)
+    residuals = model.encode_residuals(data.docs, codes)
     encode_s = time.perf_counter() - started
-    say(f"encode  {len(codes)} codes of up to {model.ladder[-1]} latents: {encode_s:.1f} s")
+    say(
+        f"encode  {len(codes)} codes of up to {model.ladder[-1]} latents, {model.residual_bytes} "
+        f"bytes of residual bits: {encode_s:.1f} s"
+    )
     started = time.perf_counter()
-    store.upsert(range(len(codes)), codes, data.payloads)
+    if isinstance(store, ResidualStore):
+        store.upsert(range(len(codes)), codes, data.payloads, residuals=residuals)
+    else:
+        store.upsert(range(len(codes)), codes, data.payloads)
     store_s = time.perf_counter() - started
     say(
         f"store   {store.count()} codes with their texts in {type(store).__name__}: {store_s:.1f} s"
@@ -191,12 +204,10 @@ def _disk_bytes(folder: Path) -> int:
     return sum(512 * path.stat().st_blocks for path in folder.rglob("*") if path.is_file())
 
 
-def _answers(
-    data: DemoData, model: CSRModel, store: Store, ladder: tuple[int, ...]
-) -> list[Answer]:
-    found = {k: store.search(model.encode(data.asked, k=k), limit=SHOWN) for k in ladder}
+def _answers(data: DemoData, searcher: Searcher, ladder: tuple[int, ...]) -> list[Answer]:
+    found = {k: searcher.search(data.asked, k=k, limit=SHOWN) for k in ladder}
     return [
-        Answer(text, k, [HitFacts(hit.id, round(hit.score, 6), hit.payload) for hit in hits[row]])
+        Answer(text, k, list(map(hit_facts, hits[row])))
         for row, text in enumerate(data.questions)
         for k, hits in found.items()
     ]
@@ -222,9 +233,11 @@ def _hit_text(hit: HitFacts) -> str:
 
 
 def _lines(facts: DemoFacts) -> Iterator[str]:
-    header = ["k", "recall@10", "nDCG@10", "posting cost", "bytes/vector", "ms/query"]
+    header = ["k", "rescored", "recall@10", "nDCG@10", "posting cost", "bytes/vector", "ms/query"]
     yield from table(header, [_cells(row) for row in facts.rows])
     yield ""
+    yield "rescored      candidates ranked again by their codes and residual bits, without any"
+    yield "              dense vector"
     yield "recall@10     overlap with the ten nearest by exact dense search"
     yield "nDCG@10       against the one text judged relevant to each query"
     yield "posting cost  postings that a query visits, per document of the index"
@@ -235,12 +248,14 @@ def _lines(facts: DemoFacts) -> Iterator[str]:
             f"              (all of the store's folder: {facts.disk_bytes:.0f} bytes per document, "
             "with text, postings and log)"
         )
-    yield "ms/query      median of searching for one query at a time; dense is exact, in numpy"
+    yield "ms/query      median of one query at a time, encoded and searched; dense is exact,"
+    yield "              in numpy"
 
 
 def _cells(row: Row) -> list[str]:
     return [
         "dense" if row.k is None else str(row.k),
+        "-" if row.candidates is None else str(row.candidates),
         f"{row.recall:.3f}",
         f"{row.ndcg:.3f}",
         "-" if row.posting_cost is None else f"{row.posting_cost:.3f}",

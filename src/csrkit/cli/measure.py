@@ -1,4 +1,4 @@
-"""What the demo measures: a store at several k against exact dense search.
+"""What the demo measures: a search at several settings against exact dense search.
 
 Three things are kept apart: fidelity (recall@10: overlap with the exact dense
 top 10), relevance (nDCG@10, against judgements) and work (posting cost,
@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.metrics import bytes_per_vector, exact_top, ndcg_at, posting_cost, recall_at
+from csrkit.model.card import Setting
+from csrkit.search.dial import CANDIDATES
+from csrkit.stores.base import ResidualStore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from csrkit.cli.demodata import DemoData
-    from csrkit.model import CSRModel
-    from csrkit.stores import Store
+    from csrkit.search import Searcher
     from csrkit.vectors import SparseVectors
 
 __all__ = ["Row", "measured"]
@@ -37,14 +39,17 @@ class Row:
 
     Attributes:
         k: Latents per query; None for exact search over the dense vectors.
+        candidates: Documents that were rescored by their codes; None without rescoring.
         recall: Mean recall@10 against exact dense search, in [0, 1].
         ndcg: Mean nDCG@10 against the judgements, in [0, 1].
         posting_cost: Postings visited per query and document; None for dense.
-        vector_bytes: Bytes of one stored vector, raw: 8 per latent, 4 per dimension.
-        ms: Median time of one search, one query at a time, in milliseconds.
+        vector_bytes: Bytes that are read of one stored vector, raw: 8 per latent, and the
+            residual bits with rescoring; 4 per dimension.
+        ms: Median time of one search, one query at a time with its encoding, in milliseconds.
     """
 
     k: int | None
+    candidates: int | None
     recall: float
     ndcg: float
     posting_cost: float | None
@@ -53,42 +58,53 @@ class Row:
 
 
 def measured(
-    data: DemoData, model: CSRModel, stored: SparseVectors, store: Store, ladder: Sequence[int]
+    data: DemoData, searcher: Searcher, stored: SparseVectors, ladder: Sequence[int]
 ) -> list[Row]:
-    """Measure exact dense search, then the store at each k.
+    """Measure exact dense search, then each k without and with rescoring by codes.
 
     Args:
         data: Documents under their row numbers, and judged queries.
-        model: Encodes the queries.
+        searcher: Searches the store that holds them; it rescores by codes.
         stored: Codes in the store, by row number.
-        store: Holds them.
         ladder: The k to measure.
 
     Returns:
-        The dense row, and one per k.
+        The dense row, one per k, and one per k with rescoring.
     """
     truth = exact_top(data.queries, data.docs, LIMIT)
-    asked = [model.encode(data.queries, k=k) for k in ladder]
+    settings = [Setting(k) for k in ladder] + [Setting(k, CANDIDATES, "codes") for k in ladder]
     searches = [
-        [partial(store.search, code, limit=LIMIT) for code in codes[:TIMED]] for codes in asked
+        [partial(searcher.run, query, setting, limit=LIMIT) for query in data.queries[:TIMED]]
+        for setting in settings
     ]
     exact = [partial(_dense, query, data.docs) for query in data.queries[:TIMED]]
     dense_ms, *sparse_ms = _median_ms([exact, *searches])
     dense_ndcg = _mean(ndcg_at(truth, data.relevant, LIMIT))
-    rows = [Row(None, 1.0, dense_ndcg, None, 4.0 * data.docs.shape[1], dense_ms)]
-    for k, codes, ms in zip(ladder, asked, sparse_ms, strict=True):
-        found = [[hit.id for hit in hits] for hits in store.search(codes, limit=LIMIT)]
+    rows = [Row(None, None, 1.0, dense_ndcg, None, 4.0 * data.docs.shape[1], dense_ms)]
+    for setting, ms in zip(settings, sparse_ms, strict=True):
+        hits = searcher.run(data.queries, setting, limit=LIMIT)
+        found = [[hit.id for hit in one] for one in hits]
+        codes = searcher.model.encode_query(data.queries, k=setting.k)
         rows.append(
             Row(
-                k=k,
+                k=setting.k,
+                candidates=setting.candidates,
                 recall=_mean(recall_at(found, truth, LIMIT)),
                 ndcg=_mean(ndcg_at(found, data.relevant, LIMIT)),
                 posting_cost=_mean(posting_cost(codes, stored)),
-                vector_bytes=_mean(bytes_per_vector(stored)),
+                vector_bytes=_mean(bytes_per_vector(stored)) + _bits(searcher, setting),
                 ms=ms,
             )
         )
     return rows
+
+
+def _bits(searcher: Searcher, setting: Setting) -> int:
+    """Return the bytes of residual bits that a search reads of each candidate."""
+    store = searcher.store
+    if setting.rescore is None or not isinstance(store, ResidualStore):
+        return 0
+    return store.residual_bytes
 
 
 def _mean(values: NDArray[Any]) -> float:
