@@ -59,7 +59,7 @@ def test_a_store_that_is_not_there_is_code_3_and_not_made(run: Callable, tmp_pat
     facts = json.loads(run("doctor", url, "--json", code=3).stdout)
     assert facts["ok"] is True
     assert facts["store"]["codes"] is None
-    assert f"no store at {url}" in facts["store"]["error"]
+    assert f"no store at {tmp_path / 'index'}: check" in facts["store"]["error"]
     assert f"{url} FAILED: no store at" in run("doctor", url, code=3).stdout
     assert not (tmp_path / "index").exists()
 

@@ -227,7 +227,7 @@ def test_queries_that_fall_short_are_filled(
     ("arguments", "code", "message"),
     [
         (("{t}/gone", "{url}", "{q}"), 2, r"expected a model folder with a config\.json"),
-        (("{c}", "edge://{t}/gone", "{q}"), 3, r"no store at edge://.*/gone: make one with"),
+        (("{c}", "edge://{t}/gone", "{q}"), 3, r"no store at .*/gone: check the path"),
         (("{c}", "edge://{t}/empty", "{q}"), 3, r"edge://.*/empty is empty: fill it with"),
         (("{c}", "edge://{c}", "{q}"), 3, r"is not empty and no csrkit store"),
         (("{c}", "http//nonsense", "{q}"), 2, r"expected a URL with one of the schemes"),

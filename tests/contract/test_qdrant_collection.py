@@ -177,6 +177,19 @@ class TestSettings:
             QdrantStore(client, "docs", name="codes", on_disk=False)
         assert not any(line.startswith("DELETE") for line in shim.seen)
 
+    def test_nothing_is_made_where_nothing_may_be(
+        self, client: QdrantClient, shim: RestShim
+    ) -> None:
+        with pytest.raises(StoreError, match=r"no collection 'dcos' on this server: check"):
+            QdrantStore(client, "dcos", create=False)
+        client.create_collection("docs", vectors_config={})
+        shim.seen.clear()
+        with pytest.raises(StoreError, match=r"no codes 'csr' in the collection 'docs': check"):
+            QdrantStore(client, "docs", create=False)
+        assert {line.split()[0] for line in shim.seen} == {"GET"}
+        QdrantStore(client, "docs").upsert([1], random_codes(0, 1))
+        assert QdrantStore(client, "docs", create=False).count() == 1
+
     def test_a_dense_vector_of_the_name_is_refused(self, client: QdrantClient) -> None:
         dense = models.VectorParams(size=2, distance=models.Distance.DOT)
         client.create_collection("docs", vectors_config={"csr": dense})
@@ -217,10 +230,13 @@ class TestSettings:
 
 class TestUrl:
     def open(self, shim: RestShim) -> QdrantStore:
-        opened = open_url(f"qdrant://127.0.0.1:{shim.port}/docs")
+        opened = open_url(f"qdrant://127.0.0.1:{shim.port}/docs", create=True)
+        self.wait(shim)
+        return opened
+
+    def wait(self, shim: RestShim) -> None:
         while "GET /" not in shim.seen:  # the client asks for the version in a thread
             time.sleep(0.01)
-        return opened
 
     def test_a_url_opens_the_collection(
         self, shim: RestShim, store: QdrantStore, monkeypatch: pytest.MonkeyPatch
@@ -229,6 +245,15 @@ class TestUrl:
         store.upsert([1], random_codes(0, 1))
         assert self.open(shim).count() == 1
         assert shim.api_keys == {None}
+
+    def test_a_mistyped_url_makes_no_collection(
+        self, shim: RestShim, store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("QDRANT_API_KEY", raising=False)
+        with pytest.raises(StoreError, match="no collection 'dcos' on this server"):
+            open_url(f"qdrant://127.0.0.1:{shim.port}/dcos")
+        self.wait(shim)
+        assert list(shim.collections) == ["docs"]
 
     @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
     def test_the_key_goes_to_the_loopback(

@@ -109,6 +109,15 @@ class TestFolder:
         with EdgeStore(tmp_path / "killed") as store:
             assert store.count() == 0
 
+    def test_nothing_is_made_where_nothing_may_be(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        for folder in ("gone", "gone/deeper", "empty"):
+            with pytest.raises(StoreError, match=f"no store at .*{folder}: check the path"):
+                EdgeStore(tmp_path / folder, create=False)
+        assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+        EdgeStore(tmp_path / "index").close()
+        EdgeStore(tmp_path / "index", create=False).close()
+
     def test_a_folder_is_open_once(self, tmp_path: Path, store: EdgeStore) -> None:
         with pytest.raises(StoreError, match="cannot open the store"):
             EdgeStore(tmp_path / "index")
@@ -285,8 +294,9 @@ def test_without_the_engine_the_error_names_the_extra(
 
 def test_a_url_names_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    open_url("edge://in here/index").close()
-    open_url(f"edge://{tmp_path}/absolute").close()
+    open_url("edge://in here/index", create=True).close()
+    open_url(f"edge://{tmp_path}/absolute", create=True).close()
+    open_url("edge://in here/index").close()  # it is there now
     assert (tmp_path / "in here" / "index" / "csrkit.json").exists()
     assert (tmp_path / "absolute" / "csrkit.json").exists()
     for url in ("edge://", "edge:index"):

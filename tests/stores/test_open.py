@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import csrkit.stores
-from csrkit.errors import ConfigError
+from csrkit.errors import ConfigError, StoreError
 from csrkit.stores import EdgeStore, open_store
 
 
@@ -21,6 +21,7 @@ def adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: adapters\nVersion: 1\n")
     (info / "entry_points.txt").write_text(
         "[csrkit.stores]\n"
+        "edge = csrkit.stores.edge:open_url\n"
         "mine = csrkit.stores.memory:open_url\n"
         "disk = csrkit.stores.edge:open_url\n"
         "twice = somewhere:open_url\n"
@@ -35,6 +36,19 @@ def test_the_scheme_chooses_the_entry_point(adapters: Path, tmp_path: Path) -> N
         open_store("mine:")
     with pytest.raises(ConfigError, match="expected 'edge://'"):
         open_store(f"disk://{tmp_path}")
+
+
+def test_nothing_is_made_unless_asked(adapters: Path, tmp_path: Path) -> None:
+    url = f"edge://{tmp_path / 'index'}"
+    with pytest.raises(StoreError, match="no store at"):
+        open_store(url)
+    assert list(tmp_path.iterdir()) == [adapters]
+    opened = open_store(url, create=True)
+    assert isinstance(opened, EdgeStore)
+    opened.close()
+    again = open_store(url)
+    assert isinstance(again, EdgeStore)
+    again.close()
 
 
 def test_an_unknown_scheme_lists_the_known(adapters: Path) -> None:

@@ -42,37 +42,52 @@ class Collection:
         self.name = name
         self._retry = retry
 
-    def ensure(self, on_disk: bool | None, datatype: Datatype | None) -> None:
+    def ensure(self, on_disk: bool | None, datatype: Datatype | None, *, create: bool) -> None:
         """Make the collection or its vector if missing, or check the one that is there.
 
         Args:
             on_disk: Where the postings are to be; None: as is.
             datatype: Values in the postings; None: as is.
+            create: Whether anything may be made.
 
         Raises:
             ConfigError: If the datatype is unknown.
-            StoreError: If the server fails, or what is there cannot hold codes.
+            StoreError: If the server fails, what is there cannot hold codes, or
+                what is missing may not be made.
         """
         index = _index(on_disk, datatype)
         params = {self.name: models.SparseVectorParams(index=index)}
         if not self._exists():
-            try:
-                self.call(
-                    "make the collection",
-                    lambda: self.client.create_collection(
-                        self.title, vectors_config={}, sparse_vectors_config=params
-                    ),
-                )
-            except StoreError:  # another process may have made it in between
-                if not self._exists():
-                    raise
+            if not create:
+                raise self._missing(f"no collection {self.title!r} on this server")
+            self._make(params)
         found = self.config().params
         self._refuse_dense(found.vectors)
         sparse = (found.sparse_vectors or {}).get(self.name)
-        if sparse is None:
+        if sparse is not None:
+            self._refuse_other(sparse, index)
+        elif create:
             self._add_vector(index, params)
         else:
-            self._refuse_other(sparse, index)
+            raise self._missing(f"no codes {self.name!r} in the collection {self.title!r}")
+
+    def _missing(self, what: str) -> StoreError:
+        return StoreError(
+            f"{what}: check the name, or make it with QdrantStore(client, {self.title!r}) "
+            "or `csrkit encode ... --store`"
+        )
+
+    def _make(self, params: dict[str, models.SparseVectorParams]) -> None:
+        try:
+            self.call(
+                "make the collection",
+                lambda: self.client.create_collection(
+                    self.title, vectors_config={}, sparse_vectors_config=params
+                ),
+            )
+        except StoreError:  # another process may have made it in between
+            if not self._exists():
+                raise
 
     def _exists(self) -> bool:
         return self.call("look it up", lambda: self.client.collection_exists(self.title))

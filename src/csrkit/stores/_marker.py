@@ -55,7 +55,13 @@ class Marker(BaseModel):
 
     @classmethod
     def opened(
-        cls, folder: Path, name: str, on_disk: bool | None, datatype: Datatype | None
+        cls,
+        folder: Path,
+        name: str,
+        on_disk: bool | None,
+        datatype: Datatype | None,
+        *,
+        create: bool,
     ) -> Self:
         """Read the marker of a folder, or write one into a folder that is free.
 
@@ -64,15 +70,22 @@ class Marker(BaseModel):
             name: Name of the sparse vector.
             on_disk: Whether the postings are to stay on disk; None: as stored.
             datatype: How the postings are to keep the values; None: as stored.
+            create: Whether one may be written.
 
         Returns:
             The marker.
 
         Raises:
             ConfigError: If a setting is out of its range.
-            StoreError: If the folder is somebody else's or was made with other settings.
+            StoreError: If the folder is somebody else's, was made with other
+                settings, or is free and none may be written.
         """
         found = cls.read(folder)
+        if found is None and not create:
+            raise StoreError(
+                f"no store at {folder}: check the path, or make one with EdgeStore('{folder}') "
+                f"or `csrkit encode CODEC EMBEDDINGS --store edge://{folder}`"
+            )
         if found is None:
             marker = cls._new(name, on_disk, datatype)
             marker.write(folder)

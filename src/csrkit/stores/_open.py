@@ -1,7 +1,8 @@
 """`open_store`: a store by URL, for command lines and configuration files.
 
-The scheme names an entry point of the group ``csrkit.stores``, a function from
-URL to store. csrkit registers its own there, as every adapter does::
+The scheme names an entry point of the group ``csrkit.stores``, a function
+``open_url(url, *, create)`` that returns a store. csrkit registers its own there,
+as every adapter does::
 
     [project.entry-points."csrkit.stores"]
     edge = "csrkit.stores.edge:open_url"
@@ -10,9 +11,8 @@ URL to store. csrkit registers its own there, as every adapter does::
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import cast
+from typing import Protocol, cast
 
 from csrkit.errors import ConfigError
 from csrkit.stores.base import Store
@@ -22,19 +22,28 @@ __all__ = ["open_store"]
 _GROUP = "csrkit.stores"
 
 
-def open_store(url: str) -> Store:
+class _Opener(Protocol):
+    """What the group promises."""
+
+    def __call__(self, url: str, *, create: bool) -> Store: ...
+
+
+def open_store(url: str, *, create: bool = False) -> Store:
     """Open the store that a URL names.
 
     Args:
         url: ``edge://folder``, ``qdrant://host:6333/collection``, ``memory:``,
             or what an installed adapter registers. What follows a ``+`` in the
             scheme, as in ``qdrant+https://``, is the store's business.
+        create: Make what is missing. Otherwise nothing is made, so that a
+            mistyped URL is an error and not an empty store.
 
     Returns:
-        The store, opened or made.
+        The store; one in memory is new each time.
 
     Raises:
         ConfigError: If the scheme is unknown, or two packages claim it.
+        StoreError: If there is no such store and none may be made, or it fails.
     """
     match = re.match(r"([a-z][a-z0-9_.-]*)(\+[a-z0-9]+)?:", url)
     known = entry_points(group=_GROUP)
@@ -47,5 +56,5 @@ def open_store(url: str) -> Store:
     homes = sorted({entry.value for entry in known.select(name=scheme)})
     if len(homes) > 1:
         raise ConfigError(f"two packages open {scheme!r} URLs, {homes}: uninstall one")
-    opener = cast("Callable[[str], Store]", known[scheme].load())  # what the group promises
-    return opener(url)
+    opener = cast("_Opener", known[scheme].load())
+    return opener(url, create=create)

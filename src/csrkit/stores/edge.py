@@ -61,6 +61,7 @@ class EdgeStore(PointStore["Filter"]):
 
     Args:
         path: Folder; made if missing, opened if an EdgeStore made it.
+        create: Make a store in a folder that is missing or empty; False refuses.
         name: Name of the sparse vector.
         on_disk: Keep the postings on disk: less memory, slower when cold. None:
             as stored, in memory for a new folder.
@@ -71,7 +72,7 @@ class EdgeStore(PointStore["Filter"]):
     Raises:
         MissingExtra: If qdrant-edge-py is not installed.
         StoreError: If the folder is no EdgeStore's, has another name or other
-            settings, or is open elsewhere.
+            settings, is open elsewhere, or is not there and may not be made.
 
     Examples:
         >>> import tempfile
@@ -88,6 +89,7 @@ class EdgeStore(PointStore["Filter"]):
         self,
         path: str | PathLike[str],
         *,
+        create: bool = True,
         name: str = "csr",
         on_disk: bool | None = None,
         datatype: Datatype | None = None,
@@ -95,7 +97,7 @@ class EdgeStore(PointStore["Filter"]):
         super().__init__()
         edge_module()  # before a folder is made
         self._folder = Path(path)
-        self._marker = Marker.opened(self._folder, name, on_disk, datatype)
+        self._marker = Marker.opened(self._folder, name, on_disk, datatype, create=create)
         self._name = name
         self._known = self._marker.held
         self._engine = Engine(self._folder, self._marker)
@@ -263,11 +265,12 @@ class EdgeStore(PointStore["Filter"]):
         self.close()
 
 
-def open_url(url: str) -> EdgeStore:
+def open_url(url: str, *, create: bool = False) -> EdgeStore:
     """Open ``edge://path``: ``edge://index`` is relative, ``edge:///srv/index`` absolute.
 
     Args:
         url: Everything after ``edge://`` is the folder, taken as it stands.
+        create: Make a store in a folder that is missing or empty.
 
     Returns:
         The store, with the settings of the folder or the defaults of a new one.
@@ -278,4 +281,4 @@ def open_url(url: str) -> EdgeStore:
     path = url.removeprefix("edge://")
     if path == url or not path:
         raise ConfigError(f"expected 'edge://' and a folder, got {url!r}")
-    return EdgeStore(path)
+    return EdgeStore(path, create=create)

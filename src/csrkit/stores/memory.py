@@ -340,11 +340,12 @@ def _read_rows(file: Path) -> list[Any]:
     return rows
 
 
-def open_url(url: str) -> MemoryStore:
+def open_url(url: str, *, create: bool = False) -> MemoryStore:
     """Return an empty store for ``memory:``.
 
     Args:
         url: ``memory:`` and nothing after it.
+        create: Makes no difference: the store is new each time.
 
     Returns:
         A new store.

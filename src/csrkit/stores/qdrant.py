@@ -56,6 +56,8 @@ class QdrantStore(PointStore[models.Filter]):
     Args:
         client: A ``QdrantClient``. Its timeout (5 s unless set) holds per batch.
         collection: Name of the collection; made if missing.
+        create: Make a missing collection, and add the vector to one without it;
+            False refuses.
         name: Name of the sparse vector; added to a collection without it.
         on_disk: Keep the postings on disk. None: as is, in memory if made here.
         datatype: Values in the postings. None: as is, float32 if made here.
@@ -66,8 +68,9 @@ class QdrantStore(PointStore[models.Filter]):
     Raises:
         ConfigError: If the client is the asynchronous one, or a setting is out
             of its range.
-        StoreError: If the server fails, or the collection has a vector of this
-            name that is dense, has a modifier, or has other settings.
+        StoreError: If the server fails, the collection has a vector of this name
+            that is dense, has a modifier, or has other settings, or something is
+            missing and may not be made.
 
     Examples:
         >>> from qdrant_client import QdrantClient
@@ -83,6 +86,7 @@ class QdrantStore(PointStore[models.Filter]):
         client: QdrantClient,
         collection: str,
         *,
+        create: bool = True,
         name: str = "csr",
         on_disk: bool | None = None,
         datatype: Datatype | None = None,
@@ -101,7 +105,7 @@ class QdrantStore(PointStore[models.Filter]):
         self._name = name
         self._batch_size = batch_size
         self._home = Collection(client, collection, name, retry or Retry())
-        self._home.ensure(on_disk, datatype)
+        self._home.ensure(on_disk, datatype, create=create)
         self._refreshed()
 
     def upsert(
@@ -302,7 +306,7 @@ def _vectors(codes: SparseVectors) -> list[models.SparseVector]:
     ]
 
 
-def open_url(url: str) -> QdrantStore:
+def open_url(url: str, *, create: bool = False) -> QdrantStore:
     """Open ``qdrant://host:6333/collection``, or ``qdrant+https://`` for TLS.
 
     The API key is read from the environment variable QDRANT_API_KEY alone, and
@@ -310,6 +314,7 @@ def open_url(url: str) -> QdrantStore:
 
     Args:
         url: Host, port (6333 if left out) and collection.
+        create: Make the collection, or its vector, if it is missing.
 
     Returns:
         The store.
@@ -319,4 +324,4 @@ def open_url(url: str) -> QdrantStore:
             key unencrypted.
     """
     address = Address.of(url)
-    return QdrantStore(address.client(), address.collection)
+    return QdrantStore(address.client(), address.collection, create=create)
