@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from csrkit.search import Searcher
     from csrkit.stores.base import Hit, Store
     from csrkit.training.config import FitConfig
+    from csrkit.tuning import tune
     from csrkit.vectors import SparseVectors
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "Store",
     "fit",
     "load",
+    "tune",
 ]
 
 _HOME = {
@@ -43,6 +45,7 @@ _HOME = {
     "Store": "csrkit.stores.base",
     "fit": "csrkit.fitting",
     "load": "csrkit.model",
+    "tune": "csrkit.tuning",
 }
 
 
