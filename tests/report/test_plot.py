@@ -90,6 +90,25 @@ def test_no_name_covers_another(realistic: Report, cost: Cost, width: float) -> 
         assert max(_overlap(one, other) for one, other in pairs) < 1
 
 
+def test_a_name_is_nearest_to_its_own_mark() -> None:
+    """Two marks side by side: each name goes to the free side of its own."""
+    with quiet_style():
+        axes = _axes()
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        points = {"left one": (0.5, 0.5), "right one": (0.53, 0.49)}
+        labels = [Label(name, [point], 4) for name, point in points.items()]
+        place(axes, labels, lines=[], style=Style(8, "black", "grey"))
+        boxes = _boxes(_texts(axes), axes.figure)
+    for box, own in zip(boxes, points, strict=True):
+        distances = {}
+        for name, point in points.items():
+            x, y = axes.transData.transform(point)
+            distances[name] = np.hypot(
+                x - np.clip(x, box.x0, box.x1), y - np.clip(y, box.y0, box.y1)
+            )
+        assert min(distances, key=distances.__getitem__) == own
+
+
 def test_names_crowded_at_one_spot_are_spread() -> None:
     """Twenty names that all want the same place: the placer can fail, and does not."""
     with quiet_style():

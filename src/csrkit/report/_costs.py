@@ -133,7 +133,7 @@ def draw_panel(axes: Axes, rows: Sequence[Row], panel: Panel) -> None:
     values = [[value for value in panel.values(row) if value is not None] for row in rows]
     every = [value for line in values for value in line]
     if panel.log:
-        left = cost_axis(axes, every, right=0.35 if panel.spell else 0.09, most=5)
+        left = cost_axis(axes, every, right=0.35 if panel.spell else 0.09, most=4)
     else:
         left = min(every)
         axes.set_xlim(left - 0.06 * (1 - left) - 0.01, 1 + 0.06 * (1 - left) + 0.01)

@@ -25,6 +25,8 @@ ROUNDS = 4
 DISTANCES = (1.5, 5.0, 10.0, 18.0, 30.0, 46.0)  # from marker to text, in points
 TURNS = 16  # directions
 COVERED, CROSSED, OUTSIDE, AWAY = 12.0, 6.0, 1000.0, 0.5  # penalties
+STRANGER = 4.0  # penalty per point that a foreign mark is nearer than its own, less a margin
+MARGIN = 4.0  # points
 TURNED = 0.7  # penalty for standing to the left instead of to the right
 LEADER = 9.0  # points between marker and text from which on a line joins them
 
@@ -93,7 +95,15 @@ def place(
     labels = [label for label in labels if label.text]
     marks = np.concatenate([np.empty((0, 4)), *(_marks(axes, label) for label in labels)])
     crossed = np.concatenate([np.empty((0, 2)), *(_sampled(_points(axes, x)) for x in lines)])
-    options = [_places(axes, label, style, marks, crossed) for label in labels]
+    anchors = [_points(axes, label.anchors) for label in labels]
+    options = []
+    for order, label in enumerate(labels):
+        strangers = np.concatenate(
+            [np.empty((0, 2)), *(one for o, one in enumerate(anchors) if o != order)]
+        )
+        places = _places(axes, label, style, marks, crossed)
+        places.costs[:] += STRANGER * _nearer(places, strangers)
+        options.append(places)
     for label, places, choice in zip(labels, options, _settled(options), strict=True):
         _write(axes, label, style, places, choice)
 
@@ -155,6 +165,21 @@ def _outside(axes: Axes, boxes: Floats) -> Floats:
     x0, y0, x1, y1 = np.asarray(axes.bbox.extents) * (72 / axes.figure.dpi) + (2, 2, -2, -2)
     left, low, right, high = boxes.T
     return np.asarray((left < x0) | (low < y0) | (right > x1) | (high > y1), dtype=np.float64)
+
+
+def _nearer(places: _Places, strangers: Floats) -> Floats:
+    """Say how much nearer the nearest foreign mark is than a place's own, float64 (places,)."""
+
+    def distance(points: Floats) -> Floats:
+        nearest = np.clip(points, places.boxes[:, None, :2], places.boxes[:, None, 2:])
+        far: Floats = np.linalg.norm(nearest - points, axis=2)
+        return far  # (places, points)
+
+    if not len(strangers):
+        return np.zeros(len(places.boxes))
+    own = distance(places.anchors[:, None])[:, 0]
+    foreign: Floats = distance(strangers[None]).min(axis=1)
+    return np.maximum(own + MARGIN - foreign, 0)
 
 
 def _overlaps(boxes: Floats, others: Floats) -> Floats:
