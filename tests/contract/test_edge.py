@@ -6,12 +6,17 @@ from typing import Any, ClassVar
 import qdrant_edge
 
 from csrkit.stores import EdgeStore
-from csrkit.stores.testing import DenseStoreContract, ResidualStoreContract, random_codes
+from csrkit.stores.testing import (
+    CodecStoreContract,
+    DenseStoreContract,
+    ResidualStoreContract,
+    random_codes,
+)
 from csrkit.stores.testing._search import SearchLaws
 from csrkit.vectors import SparseVectors
 
 
-class TestEdgeStore(ResidualStoreContract):
+class TestEdgeStore(ResidualStoreContract, CodecStoreContract):
     settings: ClassVar[dict[str, Any]] = {}
 
     def make_store(self, tmp_path: Path) -> EdgeStore:

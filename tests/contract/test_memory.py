@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from csrkit.stores import MemoryStore
-from csrkit.stores.testing import ResidualStoreContract
+from csrkit.stores.testing import CodecStoreContract, ResidualStoreContract
 
 
-class TestMemoryStore(ResidualStoreContract):
+class TestMemoryStore(ResidualStoreContract, CodecStoreContract):
     # It is its own reference here: what compares hits with it proves nothing, and
     # tests/stores/test_memory.py compares it with dense products. The rest does.
     def make_store(self, tmp_path: Path) -> MemoryStore:

@@ -190,6 +190,18 @@ class TestSettings:
         QdrantStore(client, "docs").upsert([1], random_codes(0, 1))
         assert QdrantStore(client, "docs", create=False).count() == 1
 
+    def test_codes_of_another_codec_are_refused(self, client: QdrantClient) -> None:
+        late = QdrantStore(client, "docs", codec="two", retry=QUICK)
+        QdrantStore(client, "docs", codec="one").upsert([1], random_codes(0, 1))
+        assert client.get_collection("docs").config.metadata == {
+            "csrkit.csr": {"dim": 64, "residual_bytes": 0, "codec": "one"}
+        }
+        with pytest.raises(StoreError, match="codes of the codec one, got the codec two"):
+            QdrantStore(client, "docs", codec="two")
+        with pytest.raises(StoreError, match="codes of the codec one, got the codec two"):
+            late.upsert([2], random_codes(0, 1))
+        assert late.count() == 1
+
     def test_a_dense_vector_of_the_name_is_refused(self, client: QdrantClient) -> None:
         dense = models.VectorParams(size=2, distance=models.Distance.DOT)
         client.create_collection("docs", vectors_config={"csr": dense})

@@ -14,6 +14,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from csrkit.errors import StoreError
 from csrkit.stores.qdrant import QdrantStore
 from csrkit.stores.testing import (
+    CodecStoreContract,
     DenseStoreContract,
     ResidualStoreContract,
     random_codes,
@@ -23,7 +24,7 @@ from csrkit.stores.testing import (
 from .rest_shim import QUICK, RestShim, running
 
 
-class TestQdrantOverHttp(ResidualStoreContract):
+class TestQdrantOverHttp(ResidualStoreContract, CodecStoreContract):
     @pytest.fixture(autouse=True)
     def _server(self, client: QdrantClient) -> None:
         self.client = client

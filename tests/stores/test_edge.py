@@ -44,6 +44,7 @@ class TestFolder:
             "on_disk": False,
             "dim": 64,
             "residual_bytes": 0,
+            "codec": None,
         }
 
     def test_the_engine_gets_the_settings(self, tmp_path: Path) -> None:
@@ -70,6 +71,14 @@ class TestFolder:
         EdgeStore(tmp_path).close()
         with pytest.raises(StoreError, match=message):
             EdgeStore(tmp_path, **other)
+
+    def test_codes_of_another_codec_are_refused(self, tmp_path: Path) -> None:
+        with EdgeStore(tmp_path, codec="one") as store:
+            store.upsert([1], random_codes(0, 1))
+        assert json.loads((tmp_path / "csrkit.json").read_text())["codec"] == "one"
+        with pytest.raises(StoreError, match="codes of the codec one, got the codec two"):
+            EdgeStore(tmp_path, codec="two")
+        EdgeStore(tmp_path, codec="one").close()  # and the refused one has let the folder go
 
     def test_somebody_elses_folder_is_refused_and_left_alone(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.tex").write_text("precious")

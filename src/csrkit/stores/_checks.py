@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Held",
     "Upsert",
+    "checked_codec",
     "checked_dense",
     "checked_dim",
     "checked_held",
@@ -44,10 +45,12 @@ class Held(NamedTuple):
     Attributes:
         dim: Width of the codes.
         residual_bytes: Bytes per residual; 0 if none are kept.
+        codec: Fingerprint of the codec; None if it was not known.
     """
 
     dim: int
     residual_bytes: int = 0
+    codec: str | None = None
 
 
 class Upsert(NamedTuple):
@@ -185,6 +188,23 @@ def checked_held(upsert: Upsert, held: Held | None) -> None:
             else "none: pass residuals= with the codes"
         )
     )
+
+
+def checked_codec(held: str | None, codec: str | None) -> None:
+    """Refuse the codes of one codec in a store of another's.
+
+    Args:
+        held: Fingerprint of the codec whose codes are held, None if it is not known.
+        codec: That of the codec in use, None if it is not known.
+
+    Raises:
+        StoreError: If both are known and differ.
+    """
+    if held is not None and codec is not None and held != codec:
+        raise StoreError(
+            f"this store holds codes of the codec {held}, got the codec {codec}: use the codec "
+            "that it was filled with, or encode the documents again into a new store"
+        )
 
 
 def _rows_of_bytes(residuals: Any, n: int) -> NDArray[np.uint8] | None:

@@ -148,16 +148,18 @@ class Collection:
             config: The settings.
 
         Returns:
-            The widths; None before the first upsert.
+            Widths and codec; None before the first upsert.
         """
         noted = (config.metadata or {}).get(self._note_key) or {}
-        return Held(noted["dim"], noted.get("residual_bytes", 0)) if "dim" in noted else None
+        if "dim" not in noted:
+            return None
+        return Held(noted["dim"], noted.get("residual_bytes", 0), noted.get("codec"))
 
     def note(self, held: Held) -> None:
         """Write into the metadata what the first upsert fixes.
 
         Args:
-            held: The widths.
+            held: Widths and codec.
 
         Raises:
             StoreError: If the server fails.

@@ -4,7 +4,8 @@ The engine records neither the width of the codes nor who made the folder, so
 ``csrkit.json`` does::
 
     {"csrkit": "EdgeStore", "format": 1, "name": "csr",
-     "datatype": "float32", "on_disk": false, "dim": 4096, "residual_bytes": 0}
+     "datatype": "float32", "on_disk": false,
+     "dim": 4096, "residual_bytes": 0, "codec": "3f2a..."}
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Marker(BaseModel):
         on_disk: Whether the postings stay on disk.
         dim: Width of the codes; None before the first upsert.
         residual_bytes: Bytes per residual; 0 if none are kept.
+        codec: Fingerprint of the codec; None if it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -47,11 +49,12 @@ class Marker(BaseModel):
     on_disk: bool
     dim: int | None = Field(default=None, ge=1, le=2**31 - 1)
     residual_bytes: int = Field(default=0, ge=0)
+    codec: str | None = None
 
     @property
     def held(self) -> Held | None:
         """What the first upsert fixed, None before it."""
-        return None if self.dim is None else Held(self.dim, self.residual_bytes)
+        return None if self.dim is None else Held(self.dim, self.residual_bytes, self.codec)
 
     @classmethod
     def opened(

@@ -24,6 +24,7 @@ from csrkit.stores._checks import (
     checked_vector,
     kept_residuals,
 )
+from csrkit.stores._holder import Holder
 from csrkit.stores._ids import hit_id, hit_payload, known_ids, point_id, shown, stored_id
 from csrkit.stores.base import Hit, Ids
 from csrkit.vectors import SparseVectors
@@ -123,7 +124,7 @@ class Second(NamedTuple):
     limit: int
 
 
-class PointStore(ABC, Generic[FilterT]):
+class PointStore(Holder, ABC, Generic[FilterT]):
     """What is the same in both stores: checks, searching, fetching.
 
     A subclass spells requests, sends them and reads the answers, `_batch_size`
@@ -132,7 +133,6 @@ class PointStore(ABC, Generic[FilterT]):
 
     _name: str  # of the sparse vector
     _batch_size: int
-    _known: Held | None  # what the first upsert fixed, None before it
 
     def __init__(self) -> None:
         self._sizes: dict[str, int] = {}  # of the dense vectors last seen
@@ -154,16 +154,6 @@ class PointStore(ABC, Generic[FilterT]):
     @abstractmethod
     def _dense_sizes(self) -> dict[str, int]:
         """Return the width of each dense vector but the residuals, as they are now."""
-
-    @property
-    def dim(self) -> int | None:
-        """Width of the codes; None before the first upsert."""
-        return self._known.dim if self._known else None
-
-    @property
-    def residual_bytes(self) -> int:
-        """Bytes per residual; 0 if none are kept, or nothing was stored yet."""
-        return self._known.residual_bytes if self._known else 0
 
     def _named(self, codes: list[Any], batch: Upsert) -> list[dict[str, Any]]:
         """Return the named vectors of each point, the codes spelled as the vendor's."""

@@ -1,8 +1,8 @@
 """`Store`, the protocol every vector store meets, and `Hit`, what a search returns.
 
-Two larger protocols say what a store can do for rescoring: `ResidualStore` keeps,
-beside each code, bytes that the code does not explain; `DenseStore` rescores from a
-dense vector of its own.
+Larger protocols say what a store can do besides: `ResidualStore` keeps, beside each
+code, bytes that the code does not explain; `DenseStore` rescores from a dense vector
+of its own; `CodecStore` knows which codec its codes are from.
 
 A store keeps codes by id and finds those with the largest inner product. It
 takes codes from any encoder, in the vendor's own client, with the vendor's own
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from csrkit.vectors import SparseVectors
 
-__all__ = ["DenseStore", "Hit", "Id", "Ids", "Payload", "ResidualStore", "Store"]
+__all__ = ["CodecStore", "DenseStore", "Hit", "Id", "Ids", "Payload", "ResidualStore", "Store"]
 
 Id: TypeAlias = int | str | UUID
 Ids: TypeAlias = "Sequence[Id] | NDArray[np.integer[Any]]"
@@ -197,6 +197,32 @@ class ResidualStore(Store, Protocol):
         Raises:
             StoreError: If an id is not in the store (the message names it), or
                 nothing was ever stored, so that the width is not known.
+        """
+        ...
+
+
+@runtime_checkable
+class CodecStore(Store, Protocol):
+    """A store that notes the codec of its codes, and refuses to mix those of two."""
+
+    @property
+    def codec(self) -> str | None:
+        """Fingerprint of the codec whose codes are held; None if the first upsert noted none."""
+        ...
+
+    def bind(self, codec: str) -> None:
+        """Take and search codes of this codec alone.
+
+        Nothing is written now: the first upsert notes the fingerprint with the width of
+        the codes. A store that was filled before without one stays of unknown codec.
+
+        Args:
+            codec: The fingerprint, ``model.fingerprint``.
+
+        Raises:
+            ConfigError: If it is no text, or empty.
+            StoreError: If the store holds codes of another codec, or is bound to
+                another; the message names both.
         """
         ...
 

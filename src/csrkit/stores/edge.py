@@ -68,11 +68,14 @@ class EdgeStore(PointStore["Filter"]):
         datatype: Values in the postings; None: as stored, float32 for a new
             folder. At 100,000 codes of 32 latents the postings took 170, 111
             and 82 bytes per code for float32, float16 and uint8.
+        codec: Fingerprint of the codec, ``model.fingerprint``: a folder of another
+            codec's codes is refused, and a new one notes it; see `bind`.
 
     Raises:
         MissingExtra: If qdrant-edge-py is not installed.
-        StoreError: If the folder is no EdgeStore's, has another name or other
-            settings, is open elsewhere, or is not there and may not be made.
+        StoreError: If the folder is no EdgeStore's, has another name, other
+            settings or another codec's codes, is open elsewhere, or is not there
+            and may not be made.
 
     Examples:
         >>> import tempfile
@@ -93,6 +96,7 @@ class EdgeStore(PointStore["Filter"]):
         name: str = "csr",
         on_disk: bool | None = None,
         datatype: Datatype | None = None,
+        codec: str | None = None,
     ) -> None:
         super().__init__()
         edge_module()  # before a folder is made
@@ -100,6 +104,8 @@ class EdgeStore(PointStore["Filter"]):
         self._marker = Marker.opened(self._folder, name, on_disk, datatype, create=create)
         self._name = name
         self._known = self._marker.held
+        if codec is not None:
+            self.bind(codec)
         self._engine = Engine(self._folder, self._marker)
         self._has_residuals = False  # whether this object has seen to their vector
 
@@ -137,7 +143,7 @@ class EdgeStore(PointStore["Filter"]):
         self._refuse_overflow(checked)
         if not checked.ids:
             return
-        self._note(checked.held)
+        self._note(self._noted(checked))
         for batch, doing in checked.batches(self._batch_size):
             self._write(batch, doing)
 

@@ -26,6 +26,7 @@ from csrkit.stores._checks import (
     checked_upsert,
     kept_residuals,
 )
+from csrkit.stores._holder import Holder
 from csrkit.stores._ids import known_ids, shown
 from csrkit.stores.base import Hit, Ids, Payload
 from csrkit.vectors import SparseVectors
@@ -52,7 +53,7 @@ class _Postings(NamedTuple):
     values: NDArray[np.float64]
 
 
-class MemoryStore:
+class MemoryStore(Holder):
     """Codes in memory with exact scores.
 
     Equal scores come in the order in which the ids were first upserted;
@@ -79,16 +80,6 @@ class MemoryStore:
         self._payloads: dict[int | str, dict[str, Any]] = {}  # ids with a payload only
         self._postings: _Postings | None = None  # None: changed since the last search
 
-    @property
-    def dim(self) -> int | None:
-        """Width of the codes; None before the first upsert."""
-        return self._parts[0].dim if self._parts else None
-
-    @property
-    def residual_bytes(self) -> int:
-        """Bytes per residual; 0 if none are kept, or nothing was stored yet."""
-        return int(self._residuals[0].shape[1]) if self._residuals else 0
-
     def upsert(
         self,
         ids: Ids,
@@ -109,10 +100,10 @@ class MemoryStore:
             ShapeError: If the numbers or the widths do not match.
             StoreError: If an id or payload is refused.
         """
-        held = Held(self._parts[0].dim, self.residual_bytes) if self._parts else None
-        checked = checked_upsert(ids, codes, payloads, held, residuals)
+        checked = checked_upsert(ids, codes, payloads, self._known, residuals)
         if not checked.ids:
             return
+        self._known = self._known or self._noted(checked)
         first = sum(map(len, self._parts))
         self._parts.append(codes)
         self._residuals.append(_or_none_kept(checked.residuals, len(codes)).copy())
@@ -247,7 +238,7 @@ class MemoryStore:
         """
         plain = known_ids(ids)
         missing = [one for one in plain if one not in self._row_of]
-        if missing or not self._parts:
+        if missing or self._known is None:
             raise StoreError(
                 f"no code is stored for {shown(missing)}, of {len(self._row_of)} ids"
                 if missing
@@ -289,7 +280,8 @@ class MemoryStore:
         codes.save(folder / "codes.safetensors")
         np.save(folder / "residuals.npy", _or_none_kept(residuals, len(codes)))
         rows = [[one, self._payloads.get(one)] for one in self._row_of]
-        text = json.dumps({"csrkit": "MemoryStore", "format": _FORMAT, "rows": rows})
+        head = {"csrkit": "MemoryStore", "format": _FORMAT, "codec": self.codec}
+        text = json.dumps(head | {"rows": rows})
         (folder / "store.json").write_text(text, encoding="utf-8")
 
     @classmethod
@@ -306,7 +298,7 @@ class MemoryStore:
             FormatError: If the folder holds none, or one of another format.
         """
         folder = Path(path)
-        rows = _read_rows(folder / "store.json")
+        rows, codec = _read_rows(folder / "store.json")
         store = cls()
         try:
             codes = SparseVectors.load(folder / "codes.safetensors")
@@ -316,8 +308,8 @@ class MemoryStore:
             store.upsert(ids, codes, payloads, residuals=kept)
         except (ValueError, LookupError, TypeError, OSError, EOFError, StoreError) as error:
             raise FormatError(f"{folder} does not hold a whole MemoryStore: {error}") from error
-        if not rows:  # a store of no ids still has its widths
-            store._parts, store._residuals = [codes], [residuals]
+        store._known = Held(codes.dim, residuals.shape[1], codec)  # even if there are no ids
+        store._parts, store._residuals = store._parts or [codes], store._residuals or [residuals]
         return store
 
 
@@ -326,7 +318,8 @@ def _or_none_kept(residuals: NDArray[np.uint8] | None, n: int) -> NDArray[np.uin
     return np.zeros((n, 0), np.uint8) if residuals is None else residuals
 
 
-def _read_rows(file: Path) -> list[Any]:
+def _read_rows(file: Path) -> tuple[list[Any], str | None]:
+    """Return the rows and the codec of a saved store."""
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -336,8 +329,7 @@ def _read_rows(file: Path) -> list[Any]:
     if saved.get("format") != _FORMAT or not isinstance(saved.get("rows"), list):
         got = saved.get("format")
         raise FormatError(f"expected a MemoryStore of format {_FORMAT}, got {got!r}")
-    rows: list[Any] = saved["rows"]
-    return rows
+    return saved["rows"], saved.get("codec")
 
 
 def open_url(url: str, *, create: bool = False) -> MemoryStore:

@@ -23,7 +23,7 @@ from qdrant_client import QdrantClient, models
 
 from csrkit.errors import ConfigError
 from csrkit.stores._address import Address
-from csrkit.stores._checks import Held, Upsert, checked_held, checked_upsert
+from csrkit.stores._checks import Held, Upsert, checked_codec, checked_held, checked_upsert
 from csrkit.stores._collection import Collection
 from csrkit.stores._ids import known_ids, point_id, shown, stored_id, with_id
 from csrkit.stores._points import First, PointStore, Second, residual_name, vectors_of
@@ -43,8 +43,8 @@ class QdrantStore(PointStore[models.Filter]):
     """Codes in a collection of a Qdrant server, through the vendor's client.
 
     Strings that are no UUIDs are kept under a UUIDv5, with the string in the
-    payload under ``"csrkit_id"``, a key that payloads may not use. The width of
-    the codes is kept in the collection's metadata under ``"csrkit.<name>"``, and
+    payload under ``"csrkit_id"``, a key that payloads may not use. The width and
+    codec of the codes are kept in the collection's metadata under ``"csrkit.<name>"``, and
     residuals in a second vector, ``"<name>_residual"``, of bytes, without a graph.
 
     Filters are ``qdrant_client.models.Filter``.
@@ -61,6 +61,8 @@ class QdrantStore(PointStore[models.Filter]):
         name: Name of the sparse vector; added to a collection without it.
         on_disk: Keep the postings on disk. None: as is, in memory if made here.
         datatype: Values in the postings. None: as is, float32 if made here.
+        codec: Fingerprint of the codec, ``model.fingerprint``: another codec's codes
+            are refused, and the first upsert notes it in the metadata; see `bind`.
         batch_size: Points or queries per request. 256 codes of 32 latents are
             about 200 kB of JSON; larger means fewer requests, longer timeouts.
         retry: How often and how patiently to repeat.
@@ -69,8 +71,8 @@ class QdrantStore(PointStore[models.Filter]):
         ConfigError: If the client is the asynchronous one, or a setting is out
             of its range.
         StoreError: If the server fails, the collection has a vector of this name
-            that is dense, has a modifier, or has other settings, or something is
-            missing and may not be made.
+            that is dense, has a modifier, has other settings or another codec's
+            codes, or something is missing and may not be made.
 
     Examples:
         >>> from qdrant_client import QdrantClient
@@ -90,6 +92,7 @@ class QdrantStore(PointStore[models.Filter]):
         name: str = "csr",
         on_disk: bool | None = None,
         datatype: Datatype | None = None,
+        codec: str | None = None,
         batch_size: int = 256,
         retry: Retry | None = None,
     ) -> None:
@@ -107,6 +110,8 @@ class QdrantStore(PointStore[models.Filter]):
         self._home = Collection(client, collection, name, retry or Retry())
         self._home.ensure(on_disk, datatype, create=create)
         self._refreshed()
+        if codec is not None:
+            self.bind(codec)
 
     def upsert(
         self,
@@ -148,9 +153,10 @@ class QdrantStore(PointStore[models.Filter]):
         """Note the widths if this is the first upsert; another process may have been first."""
         self._known = self._home.held(config)
         if self._known is None:
-            self._home.note(upsert.held)
-            self._known = upsert.held
+            self._known = self._noted(upsert)
+            self._home.note(self._known)
         checked_held(upsert, self._known)
+        checked_codec(self._known.codec, self._codec)
         if self._known.residual_bytes:
             self._home.ensure_bytes(config, self._known.residual_bytes)
 

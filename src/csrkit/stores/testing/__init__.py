@@ -12,7 +12,8 @@ ids, scores and payloads with `MemoryStore`, the exact reference::
             return my_filter(key, value)
 
 A store that outlives its process also passes `PersistentStoreContract`, and one
-that keeps residuals `ResidualStoreContract`; one that rescores from dense vectors
+that keeps residuals `ResidualStoreContract`, one that notes its codec
+`CodecStoreContract`; one that rescores from dense vectors
 passes `DenseStoreContract` beside. This module needs pytest and is
 imported by tests alone; for pytest's detailed messages,
 ``pytest.register_assert_rewrite("csrkit.stores.testing")`` first.
@@ -24,11 +25,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from csrkit.errors import ShapeError
-from csrkit.stores.base import Store
+from csrkit.errors import ConfigError, ShapeError, StoreError
+from csrkit.stores.base import CodecStore, Store
 from csrkit.stores.testing._content import ContentLaws
 from csrkit.stores.testing._dense import DenseStoreContract
 from csrkit.stores.testing._laws import assert_same_hits, random_codes
@@ -37,6 +39,7 @@ from csrkit.stores.testing._residuals import ResidualLaws, random_residuals
 from csrkit.stores.testing._search import SearchLaws
 
 __all__ = [
+    "CodecStoreContract",
     "DenseStoreContract",
     "PersistentStoreContract",
     "ResidualStoreContract",
@@ -87,6 +90,45 @@ class PersistentStoreContract(StoreContract):
         with pytest.raises(ShapeError, match=r"over 64 latents.*got 65"):
             store.upsert([2], random_codes(0, 1, dim=65))
         assert store.fetch([]).dim == 64
+
+
+class CodecStoreContract(PersistentStoreContract):
+    """`PersistentStoreContract` for stores that note the codec of their codes."""
+
+    def test_it_is_a_codec_store(self, store: CodecStore) -> None:
+        assert isinstance(store, CodecStore)
+        assert store.codec is None
+
+    def test_the_first_upsert_notes_the_codec(self, store: CodecStore, tmp_path: Path) -> None:
+        store.bind("one")
+        assert store.codec is None  # nothing is written yet
+        store.upsert([1], random_codes(70, 1))
+        assert store.codec == "one"
+        again: Any = self.reopen(store, tmp_path)
+        assert again.codec == "one"
+        with pytest.raises(StoreError, match="codes of the codec one, got the codec two"):
+            again.bind("two")
+        again.bind("one")
+        again.upsert([2], random_codes(71, 1))
+        assert again.count() == 2
+
+    def test_a_codec_is_not_noted_after_the_fact(self, store: CodecStore, tmp_path: Path) -> None:
+        store.upsert([1], random_codes(72, 1))
+        store.bind("one")
+        store.upsert([2], random_codes(73, 1))
+        assert store.codec is None  # whose code 1 is nobody knows
+        again: Any = self.reopen(store, tmp_path)
+        again.bind("two")
+
+    def test_a_store_is_bound_to_one_codec(self, store: CodecStore) -> None:
+        store.bind("one")
+        store.bind("one")
+        with pytest.raises(StoreError, match="codec one, got the codec two"):
+            store.bind("two")
+        for bad in ("", None, 12):
+            codec: Any = bad
+            with pytest.raises(ConfigError, match=f"fingerprint of a codec, got {bad!r}"):
+                store.bind(codec)
 
 
 class ResidualStoreContract(ResidualLaws, PersistentStoreContract):
