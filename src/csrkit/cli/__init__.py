@@ -18,6 +18,7 @@ import sys
 import traceback
 
 from csrkit.cli.exits import ExitCode, note
+from csrkit.cli.streams import steady_streams
 from csrkit.cli.verbs import app
 
 __all__ = ["main"]
@@ -25,8 +26,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; the console script ``csrkit``."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text file, at start
+    steady_streams()
     try:
         app(prog_name="csrkit")
     except Exception:

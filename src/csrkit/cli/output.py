@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from csrkit.errors import FormatError
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -24,12 +26,19 @@ def show(facts: DataclassInstance, lines: Iterable[str], *, as_json: bool) -> No
         facts: The result, of plain numbers, strings, lists and dataclasses.
         lines: The same for people; not read if JSON is wanted.
         as_json: Print one JSON object instead.
+
+    Raises:
+        FormatError: If stdout takes nothing, such as a file on a full disk.
+        BrokenPipeError: If the reader has left, which is no error.
     """
-    if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(facts), allow_nan=False))
-        return
-    for line in lines:
-        typer.echo(line)
+    printed = [json.dumps(dataclasses.asdict(facts), allow_nan=False)] if as_json else lines
+    try:
+        for line in printed:
+            typer.echo(line)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FormatError(f"cannot print the result: {error.strerror}") from error
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
