@@ -17,7 +17,7 @@ import csrkit
 from csrkit.cli.exits import ExitCode
 from csrkit.cli.verbs import app
 
-VERBS = ("demo", "fit", "encode", "search", "inspect", "doctor")
+VERBS = ("demo", "fit", "tune", "encode", "search", "inspect", "doctor")
 HEAVY = {"numpy", "pydantic", "qdrant_client", "qdrant_edge", "scipy", "torch", "tqdm"}
 START_BUDGET = 0.4  # seconds on top of a bare interpreter
 

@@ -14,6 +14,7 @@ from csrkit.cli.exits import VerbGroup
 from csrkit.cli.fit import fit
 from csrkit.cli.inspect import inspect
 from csrkit.cli.search import search
+from csrkit.cli.tune import tune
 
 __all__ = ["app"]
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a bug's traceback in Python's own form, fit for a report
     rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
 )
-for verb in (demo, fit, encode, search, inspect, doctor):
+for verb in (demo, fit, tune, encode, search, inspect, doctor):
     app.command()(verb)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ConfigError, MissingExtra
+from csrkit.metrics import Interval
 from csrkit.model.card import Card, Measured, Setting
 from csrkit.tuning.grid import fitted_costs, grid
 from csrkit.tuning.intervals import simultaneous_intervals
@@ -171,7 +172,7 @@ def _rows(
     return tuple(
         Measured(
             setting=setting,
-            recall=intervals[row],
+            recall=Interval(*(round(end, DECIMALS) for end in intervals[row])),
             worst=round(float(lowest[row]), DECIMALS),
             posting_cost=round(float(measured.posting_cost[row]), DECIMALS),
             ms=round(float(median[row]), DECIMALS),

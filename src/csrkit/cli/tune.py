@@ -1,0 +1,250 @@
+"""``csrkit tune``: measure what each setting of a search gives, and keep it with the codec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from csrkit.cli.options import Codec, Embeddings, Json, Progress
+from csrkit.cli.output import bar_wanted, show, table
+
+if TYPE_CHECKING:
+    from csrkit.model import Calibration, Card, Measured
+    from csrkit.stores import Store
+
+__all__ = ["MapFacts", "SettingFacts", "TuneFacts", "tune"]
+
+EFFORTS: tuple[Literal["fast", "balanced", "accurate"], ...] = ("fast", "balanced", "accurate")
+
+
+@dataclass(frozen=True)
+class SettingFacts:
+    """A setting and what was measured of it; see `csrkit.model.Measured`.
+
+    Attributes:
+        k: Latents of the query code.
+        candidates: Hits rescored; None without rescoring.
+        rescore: "codes", "dense" or None.
+        recall: Mean recall at limit.
+        low: Lower end of its interval, which holds with those of all settings.
+        high: Upper end.
+        worst: Mean recall of the worst 5% of queries.
+        posting_cost: Postings visited per query and document.
+        ms: Median milliseconds of a query alone.
+        cost: Milliseconds by a model of all settings.
+        short: Share of queries with fewer hits than limit.
+    """
+
+    k: int
+    candidates: int | None
+    rescore: str | None
+    recall: float
+    low: float
+    high: float
+    worst: float
+    posting_cost: float
+    ms: float
+    cost: float
+    short: float
+
+
+@dataclass(frozen=True)
+class MapFacts:
+    """How well scores became cosines.
+
+    Attributes:
+        k: Latents of the query code.
+        rescore: "codes", or None for sparse scores.
+        pairs: Held-out pairs.
+        mean_error: Mean absolute error in cosine.
+        p95_error: Absolute error that 95% stay below.
+    """
+
+    k: int
+    rescore: str | None
+    pairs: int
+    mean_error: float
+    p95_error: float
+
+
+@dataclass(frozen=True)
+class TuneFacts:
+    """What `csrkit tune` reports.
+
+    Attributes:
+        codec: Folder whose card.json was written.
+        fingerprint: Of the model.
+        k_doc: Latents per stored code.
+        residuals: Whether residual bits were stored.
+        n_docs: Documents searched.
+        n_queries: Queries measured with.
+        queries: "given" or "documents".
+        limit: Hits per query.
+        store: Type of the store.
+        measured: Every setting.
+        fast: What effort="fast" chooses.
+        balanced: What effort="balanced" chooses.
+        accurate: What effort="accurate" chooses.
+        calibrations: Every map from scores to cosines.
+    """
+
+    codec: str
+    fingerprint: str
+    k_doc: int
+    residuals: bool
+    n_docs: int
+    n_queries: int
+    queries: str
+    limit: int
+    store: str
+    measured: list[SettingFacts]
+    fast: SettingFacts
+    balanced: SettingFacts
+    accurate: SettingFacts
+    calibrations: list[MapFacts]
+
+
+def tune(
+    codec: Codec,
+    docs: Embeddings,
+    queries: Annotated[
+        list[str] | None,
+        typer.Option(help="File or folder of real queries; else documents stand in for them."),
+    ] = None,
+    k_doc: Annotated[
+        int | None, typer.Option(help="Latents per stored code; by default the longest k.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Hits per query, the depth of recall.")] = 10,
+    n_queries: Annotated[int, typer.Option(help="Most queries to measure with.")] = 500,
+    dense: Annotated[bool, typer.Option(help="Measure rescoring by the dense vectors too.")] = True,
+    residuals: Annotated[bool, typer.Option(help="Store residual bits with the codes.")] = True,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="memory: or a new edge://FOLDER to measure in; by default Qdrant's engine, "
+            "in a temporary folder."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of queries.")] = 0,
+    as_json: Json = False,
+    progress: Progress = None,
+) -> None:
+    """Measure what searches with a codec find and cost.
+
+    Writes card.json into the codec's folder, by which a search then chooses its
+    setting for a recall or an effort. The codes stay as they are.
+    """
+    from csrkit.model import load
+    from csrkit.tuning import tune as tune_model
+
+    with _opened(store) as index:
+        model = tune_model(
+            load(codec),
+            docs,
+            queries or None,
+            k_doc=k_doc,
+            limit=limit,
+            dense=dense,
+            residuals=residuals,
+            n_queries=n_queries,
+            store=index,
+            seed=seed,
+            progress=bar_wanted(progress),
+        )
+    model.save(codec)
+    assert model.card is not None
+    show(_facts(model.card, codec), _lines(model.card, codec), as_json=as_json)
+
+
+@contextmanager
+def _opened(url: str | None) -> Iterator[Store | None]:
+    from csrkit.cli.stores import opened
+
+    if url is None:
+        yield None
+        return
+    with opened(url) as store:
+        yield store
+
+
+def _facts(card: Card, codec: Path) -> TuneFacts:
+    return TuneFacts(
+        codec=str(codec),
+        fingerprint=card.fingerprint,
+        k_doc=card.k_doc,
+        residuals=card.residuals,
+        n_docs=card.n_docs,
+        n_queries=card.n_queries,
+        queries=card.queries,
+        limit=card.limit,
+        store=card.store,
+        measured=[_setting(row) for row in card.measured],
+        fast=_setting(card.effort("fast")),
+        balanced=_setting(card.effort("balanced")),
+        accurate=_setting(card.effort("accurate")),
+        calibrations=[_map(one) for one in card.calibrations],
+    )
+
+
+def _setting(row: Measured) -> SettingFacts:
+    low, recall, high = row.recall
+    return SettingFacts(
+        k=row.setting.k,
+        candidates=row.setting.candidates,
+        rescore=row.setting.rescore,
+        recall=recall,
+        low=low,
+        high=high,
+        worst=row.worst,
+        posting_cost=row.posting_cost,
+        ms=row.ms,
+        cost=row.cost,
+        short=row.short,
+    )
+
+
+def _map(one: Calibration) -> MapFacts:
+    return MapFacts(one.k, one.rescore, one.pairs, one.mean_error, one.p95_error)
+
+
+def _lines(card: Card, codec: Path) -> Iterator[str]:
+    yield f"{codec}: {card.summary()}"
+    yield ""
+    header = ["k", "candidates", "rescore", "recall", "interval", "worst 5%", "ms", "effort"]
+    yield from table(header, [_cells(row, card) for row in _frontier(card)])
+    yield ""
+    yield "shown: settings that no cheaper one reaches; intervals hold together, with 95%"
+    sparse = [one for one in card.calibrations if one.rescore is None]
+    if sparse:
+        errors = ", ".join(f"{one.mean_error:.3f} at k={one.k}" for one in sparse)
+        yield f"score_threshold without rescoring: cosines off by {errors} (mean)"
+
+
+def _frontier(card: Card) -> list[Measured]:
+    """List the settings of rising cost of which each has a recall none before it has."""
+    best, rows = -1.0, []
+    for row in sorted(card.measured, key=lambda row: (row.cost, -row.recall.value)):
+        if row.recall.value > best:
+            best = row.recall.value
+            rows.append(row)
+    return rows
+
+
+def _cells(row: Measured, card: Card) -> list[str]:
+    low, recall, high = row.recall
+    names = [name for name in EFFORTS if card.effort(name) == row]
+    return [
+        str(row.setting.k),
+        str(row.setting.candidates or "-"),
+        row.setting.rescore or "-",
+        f"{recall:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        f"{row.worst:.3f}",
+        f"{row.ms:.2f}",
+        ", ".join(names),
+    ]
