@@ -57,6 +57,8 @@ class CSRModel:
             most n_latents of them; longer codes use the last one.
         loads: (rungs, n_latents), the share of training rows in which each
             latent fires at each rung, in [0, 1].
+        residual_basis: (m, dim), the directions of the residual bits, each as long as the
+            residuals are spread along it; None for the coordinate axes.
         card: What `csrkit.tune` measured of this model, or None. No part of the
             fingerprint.
 
@@ -72,6 +74,7 @@ class CSRModel:
     decoder: Floats
     scales: Floats
     loads: Floats
+    residual_basis: Floats | None = None
     card: Card | None = None
 
     def __post_init__(self) -> None:
@@ -85,6 +88,8 @@ class CSRModel:
                 raise ShapeError(f"expected finite {name}, got NaN or Inf in it")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+        if self.residual_basis is not None and not self.config.residual_bits:
+            raise ShapeError("expected residual_bits in the config of a residual_basis, got none")
         tied = np.array_equal(self.encoder.view(np.int32), self.decoder.view(np.int32))
         if tied:  # bit for bit: one array, and one in the file
             object.__setattr__(self, "decoder", self.encoder)
@@ -251,13 +256,14 @@ class CSRModel:
 
     @property
     def residual_bytes(self) -> int:
-        """Bytes of a row of `encode_residuals`: one bit per dimension and a scale of 2 bytes."""
-        return residual.row_bytes(self.dim)
+        """Bytes of a row of `encode_residuals`: its bits, and two scales of 2 bytes."""
+        return residual.row_bytes(self)
 
     def encode_residuals(self, embeddings: ArrayLike, codes: SparseVectors) -> NDArray[np.uint8]:
-        """Keep one bit per dimension of what the codes do not explain of their embeddings.
+        """Keep in a few bits what the codes do not explain of their embeddings.
 
-        The rows travel with the codes and sharpen `estimate_cosines`.
+        The rows travel with the codes and sharpen `estimate_cosines`. Their size is set
+        when the model is fitted, by ``FitConfig(residual_bits=...)``.
 
         Args:
             embeddings: Numbers of shape (n, dim); rows of any non-zero length.

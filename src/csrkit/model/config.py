@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 __all__ = ["ModelConfig", "Provenance", "array_shapes", "scale_count"]
 
 FORMAT = 2  # of a folder without the decoder, which is the encoder; 1 holds both
 MAX_LATENTS = 2**24
 MAX_DIM = 2**20
+MAX_BITS = 8  # per direction of a residual
 
 
 class Provenance(BaseModel):
@@ -39,6 +49,9 @@ class ModelConfig(BaseModel):
     dim: int = Field(ge=1, le=MAX_DIM, description="width of the dense embeddings")
     n_latents: int = Field(ge=1, le=MAX_LATENTS, description="width of the codes")
     ladder: tuple[int, ...] = Field(description="the k it was trained at, rising")
+    residual_bits: tuple[NonNegativeInt, ...] = Field(
+        default=(), max_length=MAX_BITS, description="directions with 1, 2, ... residual bits"
+    )
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -49,10 +62,28 @@ class ModelConfig(BaseModel):
             raise ValueError(f"expected rungs rising from 1 to {self.n_latents}, got {rungs!r}")
         return self
 
+    @model_validator(mode="after")
+    def _check_residual_bits(self) -> Self:
+        directions = sum(self.residual_bits)
+        if directions > self.dim or (self.residual_bits and not self.residual_bits[-1]):
+            raise ValueError(
+                f"expected residual bits for at most {self.dim} directions, the last number "
+                f"above 0, got {self.residual_bits!r}"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_bits(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write a model without directions as before there were any."""
+        written: dict[str, Any] = handler(self)
+        if not self.residual_bits:
+            del written["residual_bits"]
+        return written
+
 
 def array_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shape of every array of a model, by name."""
-    return {
+    shapes: dict[str, tuple[int, ...]] = {
         "encoder": (config.n_latents, config.dim),
         "latent_bias": (config.n_latents,),
         "pre_bias": (config.dim,),
@@ -60,6 +91,9 @@ def array_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         "scales": (scale_count(config),),
         "loads": (len(config.ladder), config.n_latents),
     }
+    if config.residual_bits:
+        shapes["residual_basis"] = (sum(config.residual_bits), config.dim)
+    return shapes
 
 
 def scale_count(config: ModelConfig) -> int:

@@ -128,6 +128,10 @@ class FitConfig(BaseModel):
     """Most documents a latent may fire in, as a multiple of the mean latent at the same
     k. Lower means shorter posting lists and slightly lower recall; None is uncapped."""
 
+    residual_bits: float = Field(default=1.0, gt=0, le=8)
+    """Bits per dimension, on average, in which ``encode_residuals`` keeps what codes leave
+    out. More give more of the dense vector back, and cost dim / 8 bytes per vector each."""
+
     anneal_from: int | None = Field(default=None, ge=1)
     """Start with prefixes this long and shorten them to the ladder over 70% of the steps."""
 

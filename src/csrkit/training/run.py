@@ -8,6 +8,7 @@ the same k on both sides.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from csrkit import __version__
 from csrkit.metrics import exact_top, recall_at
-from csrkit.model import CSRModel, ModelConfig, Provenance, array_shapes, scale_count
+from csrkit.model import CSRModel, ModelConfig, Provenance, scale_count
+from csrkit.model.residual import find_directions
 from csrkit.training.autoencoder import Autoencoder
 from csrkit.training.config import FitConfig
 from csrkit.training.data import TrainingData
@@ -101,12 +103,18 @@ def _top(queries: SparseVectors, documents: SparseVectors, limit: int) -> NDArra
 
 
 def _freeze(best: Snapshot, sample: NDArray[np.float32], config: FitConfig, n: int) -> CSRModel:
-    """Measure loads and decoding scales of the kept weights and build the model."""
+    """Measure loads, decoding scales and what codes leave out, and build the model."""
     draft = _model(best.weights, config, rows=n, step=best.step, recall=best.recall)
     scales = _scales(draft, sample[:SCALE_ROWS])
     loads = np.stack([_loads(draft, sample, k) for k in config.ladder])
-    arrays = {name: getattr(draft, name) for name in array_shapes(draft.config)}
-    return CSRModel(config=draft.config, **{**arrays, "scales": scales, "loads": loads})
+    model = replace(draft, scales=scales, loads=loads)
+    bits = max(1, round(config.residual_bits * model.dim))
+    codes = model.encode(sample[:SCALE_ROWS])
+    basis, counts = find_directions(model, sample, codes, bits)
+    if not counts:  # all rows alike
+        return model
+    settings = model.config.model_copy(update={"residual_bits": counts})
+    return replace(model, config=settings, residual_basis=basis)
 
 
 def _loads(model: CSRModel, rows: NDArray[np.float32], k: int) -> NDArray[np.float32]:
