@@ -92,8 +92,10 @@ def test_text_tells_the_story_in_100_columns(run: Callable, data: Path) -> None:
     assert max(map(len, lines)) <= 100
     for question in ("what?", "who?"):
         start = lines.index(question)
-        assert re.match(r"  k = 2   \d\.\d\d  word\d+: gloss \d+ ", lines[start + 1])
-        assert re.match(r"  k = 8   \d\.\d\d  word\d+: gloss \d+ ", lines[start + 4])
+        assert re.match(r"  k = 2    \d\.\d\d  word\d+: gloss \d+ ", lines[start + 1])
+        assert re.match(r"  k = 8    \d\.\d\d  word\d+: gloss \d+ ", lines[start + 3])
+        assert re.match(r"  k = 2 \*  -?\d\.\d\d  word\d+: gloss \d+ ", lines[start + 5])
+    assert "* 100 candidates of k = 2, rescored by their codes" in lines
     table = next(i for i, line in enumerate(lines) if line.startswith("k "))
     cells = [line.split()[:2] for line in lines[table + 1 : table + 6]]
     assert cells == [["dense", "-"], ["2", "-"], ["8", "-"], ["2", "100"], ["8", "100"]]

@@ -34,16 +34,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "DemoFacts", "demo"]
 
-SHOWN = 3  # hits per question and k
+SHOWN = 2  # hits per question and setting
 STEPS = 500  # about a minute on two cores; recall still rises slowly after it
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The best hits of one question at one k."""
+    """The best hits of one question at one k; candidates is None without rescoring."""
 
     question: str
     k: int
+    candidates: int | None
     hits: list[HitFacts]
 
 
@@ -62,7 +63,7 @@ class DemoFacts:
         encode_s: Time of encoding all documents, residual bits included.
         store_s: Time of storing them with their texts.
         disk_bytes: Bytes per document of the store's folder, all in; None if it is not here.
-        answers: Best hits of the questions, by question and k.
+        answers: Best hits of the questions, by question: each k, then the smallest rescored.
         rows: Exact dense search (k is None), then each k, then each k with rescoring.
     """
 
@@ -205,11 +206,15 @@ def _disk_bytes(folder: Path) -> int:
 
 
 def _answers(data: DemoData, searcher: Searcher, ladder: tuple[int, ...]) -> list[Answer]:
-    found = {k: searcher.search(data.asked, k=k, limit=SHOWN) for k in ladder}
+    from csrkit.model.card import Setting
+    from csrkit.search.dial import CANDIDATES
+
+    settings = [*map(Setting, ladder), Setting(min(ladder), CANDIDATES, "codes")]
+    found = [searcher.run(data.asked, setting, limit=SHOWN) for setting in settings]
     return [
-        Answer(text, k, list(map(hit_facts, hits[row])))
+        Answer(text, setting.k, setting.candidates, list(map(hit_facts, hits[row])))
         for row, text in enumerate(data.questions)
-        for k, hits in found.items()
+        for setting, hits in zip(settings, found, strict=True)
     ]
 
 
@@ -219,17 +224,20 @@ def _say_answers(answers: list[Answer], say: Callable[[str], None]) -> None:
         if answer.question != previous:
             say("\n" + typer.style(one_line(answer.question, width()), bold=True))
         previous = answer.question
-        label = f"k = {answer.k}"
+        label = f"k = {answer.k}" + ("" if answer.candidates is None else " *")
         texts = list(map(_hit_text, answer.hits)) or ["no document shares a latent with it"]
         for text in texts:
-            say(f"  {label:7} {text}")
+            say(f"  {label:8} {text}")
             label = ""
+    rescored = [answer for answer in answers if answer.candidates is not None]
+    for answer in rescored[:1]:
+        say(f"\n* {answer.candidates} candidates of k = {answer.k}, rescored by their codes")
     say("")
 
 
 def _hit_text(hit: HitFacts) -> str:
     text: Any = (hit.payload or {}).get("text", hit.id)
-    return f"{hit.score:.2f}  {one_line(text, width() - 16)}"
+    return f"{hit.score:.2f}  {one_line(text, width() - 17)}"
 
 
 def _lines(facts: DemoFacts) -> Iterator[str]:
