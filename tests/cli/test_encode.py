@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,21 @@ def test_a_file_holds_the_codes(
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "codec", "codes.safetensors", "rows.npy",
     ]  # fmt: skip
+
+
+def test_a_store_of_another_codec_is_refused(
+    run: Callable, codec: Path, embeddings: Path, model: CSRModel, tmp_path: Path
+) -> None:
+    url = f"edge://{tmp_path / 'index'}"
+    run("encode", codec, embeddings, "--store", url)
+    other = replace(model, latent_bias=model.latent_bias + 1)
+    other.save(tmp_path / "other")
+    result = run("encode", tmp_path / "other", embeddings, "--store", url, code=3)
+    names = f"of the codec {model.fingerprint[:12]}, got the codec {other.fingerprint[:12]}"
+    assert names in result.stderr
+    assert run("search", tmp_path / "other", url, embeddings, code=3).stderr.count(names) == 1
+    with EdgeStore(tmp_path / "index") as store:
+        assert store.fetch([0]) == model.encode(np.load(embeddings)[:1])
 
 
 def test_blocks_join_to_the_whole(
@@ -103,7 +119,7 @@ def test_a_full_disk_is_told_with_the_file(codec: Path, embeddings: Path, tmp_pa
     command = [sys.executable, "-c", code, "encode", codec, embeddings, "-o", out]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"csrkit: cannot write {out}: [Errno 27] File too large\n"
+    assert done.stderr == f"csrkit: cannot write {out}: File too large\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codec", "rows.npy"]
 
 

@@ -196,9 +196,9 @@ class TestSettings:
         assert client.get_collection("docs").config.metadata == {
             "csrkit.csr": {"dim": 64, "residual_bytes": 0, "codec": "one"}
         }
-        with pytest.raises(StoreError, match="codes of the codec one, got the codec two"):
+        with pytest.raises(StoreError, match="of the codec one, got the codec two"):
             QdrantStore(client, "docs", codec="two")
-        with pytest.raises(StoreError, match="codes of the codec one, got the codec two"):
+        with pytest.raises(StoreError, match="of the codec one, got the codec two"):
             late.upsert([2], random_codes(0, 1))
         assert late.count() == 1
 

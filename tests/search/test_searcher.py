@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from csrkit import CSRModel, Hit
-from csrkit.errors import ConfigError, ShapeError
+from csrkit.errors import ConfigError, ShapeError, StoreError
 from csrkit.model.card import Card, Setting
 from csrkit.search import Results, Searcher
 from csrkit.stores import MemoryStore
@@ -115,6 +116,17 @@ def test_results_are_a_sequence_of_lists(
     assert all(isinstance(hit, Hit) for hits in results for hit in hits)
     with pytest.raises(IndexError):
         results[len(queries)]
+
+
+def test_a_store_of_another_model_is_refused(model: CSRModel, docs: np.ndarray) -> None:
+    store = filled(model, docs).store
+    assert isinstance(store, MemoryStore)
+    assert store.codec == model.fingerprint
+    other = replace(model, latent_bias=model.latent_bias + 1)
+    names = f"of the codec {model.fingerprint[:12]}, got the codec {other.fingerprint[:12]}"
+    with pytest.raises(StoreError, match=names):
+        Searcher(other, store)
+    assert Searcher(model, store).search(docs[0], limit=1)[0][0].id == 0
 
 
 def test_tensors_can_be_stored(model: CSRModel, docs: np.ndarray) -> None:

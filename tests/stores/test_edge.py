@@ -76,7 +76,7 @@ class TestFolder:
         with EdgeStore(tmp_path, codec="one") as store:
             store.upsert([1], random_codes(0, 1))
         assert json.loads((tmp_path / "csrkit.json").read_text())["codec"] == "one"
-        with pytest.raises(StoreError, match="codes of the codec one, got the codec two"):
+        with pytest.raises(StoreError, match="of the codec one, got the codec two"):
             EdgeStore(tmp_path, codec="two")
         EdgeStore(tmp_path, codec="one").close()  # and the refused one has let the folder go
 

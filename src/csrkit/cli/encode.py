@@ -7,9 +7,9 @@ checked is checked before the store is opened.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from csrkit.cli.exits import Interrupted
-from csrkit.cli.options import Codec, Embeddings, Json, Progress, check_device
+from csrkit.cli.options import Codec, Embeddings, Json, Progress, check_device, check_writable
 from csrkit.cli.output import bar_wanted, show
 from csrkit.cli.stores import opened
 from csrkit.errors import ConfigError, FormatError, StoreError
@@ -25,6 +25,7 @@ from csrkit.errors import ConfigError, FormatError, StoreError
 if TYPE_CHECKING:
     from csrkit.cli.rows import Rows
     from csrkit.model import CSRModel
+    from csrkit.stores import Store
     from csrkit.vectors import SparseVectors
 
 __all__ = ["EncodeFacts", "encode"]
@@ -118,7 +119,7 @@ def encode(
         assert output is not None  # _target has seen to it
         _to_file(blocks, output, model.n_latents, totals)
     else:
-        _to_store(blocks, rows, store, totals)
+        _to_store(blocks, rows, opened(store, codec=model.fingerprint), totals)
     facts = EncodeFacts(
         target=target,
         rows=totals.rows,
@@ -143,10 +144,9 @@ def _target(
     if ids or payloads or start:
         raise ConfigError("--ids, --payloads and --start are for --store: a file holds codes alone")
     assert output is not None  # or store is
-    if output.suffix != ".safetensors":
+    if not output.name.endswith(".safetensors"):
         raise ConfigError(f"expected an output that ends in .safetensors, got {output}")
-    with tempfile.TemporaryFile(dir=output.parent):  # an OSError now, not after the work
-        pass
+    check_writable(output.parent)
     return str(output)
 
 
@@ -194,11 +194,14 @@ def _to_file(
 
 
 def _to_store(
-    blocks: Iterator[tuple[int, SparseVectors]], rows: Rows, url: str, totals: _Totals
+    blocks: Iterator[tuple[int, SparseVectors]],
+    rows: Rows,
+    target: AbstractContextManager[Store],
+    totals: _Totals,
 ) -> None:
     """Upsert block by block; whatever stops it, say from where to go on."""
     try:
-        with opened(url) as store:
+        with target as store:
             for start, codes in blocks:
                 ids, payloads = rows.details(start, start + len(codes))
                 store.upsert(ids, codes, payloads)

@@ -21,20 +21,23 @@ class _Closable(Protocol):
 
 
 @contextmanager
-def opened(url: str, *, must_exist: bool = False) -> Iterator[Store]:
+def opened(url: str, *, must_exist: bool = False, codec: str | None = None) -> Iterator[Store]:
     """Open a store and close it again, whatever happens.
 
     Args:
         url: As for `csrkit.stores.open_store`.
         must_exist: Make nothing, for commands that only read.
+        codec: Fingerprint of the codec in use, to refuse a store of another's codes.
 
     Yields:
         The store.
     """
-    from csrkit.stores import open_store
+    from csrkit.stores import CodecStore, open_store
 
     store = open_store(url, create=not must_exist)
     try:
+        if codec is not None and isinstance(store, CodecStore):
+            store.bind(codec)
         yield store
     finally:
         if isinstance(store, _Closable):

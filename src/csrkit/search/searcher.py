@@ -23,7 +23,7 @@ from csrkit.search.results import Results
 from csrkit.search.stages import stages
 from csrkit.search.threshold import Threshold
 from csrkit.stores._checks import checked_limit
-from csrkit.stores.base import ResidualStore
+from csrkit.stores.base import CodecStore, ResidualStore
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Searcher:
         ConfigError: If rescore and dense contradict each other, the store has no dense
             vectors, or k_doc is out of range.
         ShapeError: If dense is an array of another width.
+        StoreError: If the store is known to hold the codes of another model.
 
     Examples:
         >>> import csrkit, numpy
@@ -92,6 +93,8 @@ class Searcher:
         self._rescore = rescore
         self._stages = stages(model, store, rescore, dense)
         self._keeps = store if isinstance(store, ResidualStore) else None
+        if isinstance(store, CodecStore):
+            store.bind(model.fingerprint)  # codes of another model would be found at random
         measured = model.ladder[-1] if model.card is None else model.card.k_doc
         k_doc = measured if k_doc is None else k_doc
         self._k_doc = checked_k("Searcher", "k_doc", k_doc, model.n_latents)

@@ -194,7 +194,7 @@ def checked_codec(held: str | None, codec: str | None) -> None:
     """Refuse the codes of one codec in a store of another's.
 
     Args:
-        held: Fingerprint of the codec whose codes are held, None if it is not known.
+        held: Fingerprint of the codec that the store is of, None if it is not known.
         codec: That of the codec in use, None if it is not known.
 
     Raises:
@@ -202,8 +202,8 @@ def checked_codec(held: str | None, codec: str | None) -> None:
     """
     if held is not None and codec is not None and held != codec:
         raise StoreError(
-            f"this store holds codes of the codec {held}, got the codec {codec}: use the codec "
-            "that it was filled with, or encode the documents again into a new store"
+            f"this store is of the codec {held[:12]}, got the codec {codec[:12]}: use the one that "
+            "it was filled with, or encode the documents again into a new store"
         )
 
 

@@ -106,7 +106,7 @@ class CodecStoreContract(PersistentStoreContract):
         assert store.codec == "one"
         again: Any = self.reopen(store, tmp_path)
         assert again.codec == "one"
-        with pytest.raises(StoreError, match="codes of the codec one, got the codec two"):
+        with pytest.raises(StoreError, match="of the codec one, got the codec two"):
             again.bind("two")
         again.bind("one")
         again.upsert([2], random_codes(71, 1))
@@ -123,7 +123,7 @@ class CodecStoreContract(PersistentStoreContract):
     def test_a_store_is_bound_to_one_codec(self, store: CodecStore) -> None:
         store.bind("one")
         store.bind("one")
-        with pytest.raises(StoreError, match="codec one, got the codec two"):
+        with pytest.raises(StoreError, match="of the codec one, got the codec two"):
             store.bind("two")
         for bad in ("", None, 12):
             codec: Any = bad
