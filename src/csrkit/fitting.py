@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ConfigError, MissingExtra, ShapeError
+from csrkit.model.config import MAX_LATENTS
 from csrkit.sources import open_source
 from csrkit.training.config import FitConfig
 
@@ -169,15 +170,24 @@ def _resolve(
 
 def _default_latents(n: int, dim: int, longest: int) -> int:
     """Choose 4 times dim (arXiv 2503.01776, section 4.3), but no more than the rows."""
-    wanted = max(4 * dim, longest)
-    if n >= wanted:
-        return wanted
-    latents = max(n, longest)
-    warnings.warn(
-        f"{n} embeddings are fewer than the {wanted} latents that {dim} dimensions would get: "
-        f"using n_latents={latents}",
-        stacklevel=4,
-    )
+    if longest > MAX_LATENTS:
+        raise ConfigError(
+            f"expected a ladder of k up to {MAX_LATENTS}, the most latents there can be, "
+            f"got FitConfig(ladder=(..., {longest}))"
+        )
+    latents = max(min(n, 4 * dim), longest)
+    if n < latents:
+        warnings.warn(
+            f"the longest k of the ladder, {longest}, takes as many latents, more than the {n} "
+            "embeddings: many will never fire",
+            stacklevel=4,
+        )
+    elif n < 4 * dim:
+        warnings.warn(
+            f"{n} embeddings are fewer than the {4 * dim} latents that {dim} dimensions would "
+            f"get: using n_latents={latents}",
+            stacklevel=4,
+        )
     return latents
 
 

@@ -126,7 +126,8 @@ def test_fewer_rows_than_latents_shrink_the_default_with_a_warning() -> None:
 
 
 def test_a_ladder_longer_than_the_rows_still_has_its_latents() -> None:
-    with pytest.warns(UserWarning, match="using n_latents=25$"):
+    message = "the longest k of the ladder, 25, takes as many latents, more than the 20 embeddings"
+    with pytest.warns(UserWarning, match=f"^{message}: many will never fire$"):
         model = csrkit.fit(X[:20], config=FitConfig(ladder=(25,), steps=2), progress=False)
     assert model.n_latents == 25
 

@@ -109,11 +109,15 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(ExitCode.OK) from None
     except OSError as error:
         _stop(ExitCode.USAGE, str(error))
+    except (MemoryError, RuntimeError) as error:  # numpy's, and torch's word for it
+        if isinstance(error, RuntimeError) and not re.search("memory", str(error)):
+            raise
+        _stop(ExitCode.USAGE, f"this machine has not enough memory for that: {error}")
 
 
 def _stop(code: ExitCode, message: str) -> NoReturn:
-    """End with one line; what pydantic adds to its own messages is left out."""
-    plain = re.sub(r"For further information visit \S+", "", message)
+    """End with one line; the marks that pydantic and the system put in theirs are left out."""
+    plain = re.sub(r"For further information visit \S+|\[Errno -?\d+\] ", "", message)
     note(f"csrkit: {' '.join(plain.split())}")
     raise typer.Exit(code)
 
@@ -123,6 +127,8 @@ def _warnings_as_lines() -> Iterator[None]:
     """Show csrkit's warnings as lines, without file and line number."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
+        # a server that does not answer is an error soon, with its reason
+        warnings.filterwarnings("ignore", "Failed to obtain server version")
         warnings.showwarning = _show_warning
         yield
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from csrkit.cli.exits import Interrupted, note, watched_interrupts
-from csrkit.cli.options import Embeddings, Json, Progress, check_device, whole_numbers
+from csrkit.cli.options import (
+    Embeddings,
+    Json,
+    Progress,
+    check_device,
+    check_writable,
+    whole_numbers,
+)
 from csrkit.cli.output import bar_wanted, show
 from csrkit.errors import ConfigError, FormatError
 
@@ -157,9 +163,11 @@ def _check_output(folder: Path) -> None:
         )
     if existing:
         note(f"{folder} holds a codec, which will be replaced: its codes do not mix with new ones")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FormatError(f"cannot make the folder {folder}: {error.strerror}") from error
+    check_writable(folder)
 
 
 def settings(path: Path | None, given: dict[str, Any]) -> FitConfig:
@@ -189,7 +197,8 @@ def settings(path: Path | None, given: dict[str, Any]) -> FitConfig:
         name = ".".join(map(str, first["loc"]))
         where = f"{name}={first['input']!r}: " if name else ""
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ConfigError(f"bad setting {where}{first['msg']}{more}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"bad setting {where}{message}{more}") from error
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -197,6 +206,8 @@ def _read_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise FormatError(f"no file of settings at {path}") from error
+    except OSError as error:
+        raise FormatError(f"cannot read settings from {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
@@ -208,11 +219,14 @@ def _read_labels(path: Path) -> NDArray[np.int64]:
     import numpy as np
 
     try:
-        labels: NDArray[np.int64] = np.load(path, allow_pickle=False)
+        labels = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise FormatError(f"no file of labels at {path}") from error
     except (ValueError, EOFError, OSError) as error:
         raise FormatError(f"{path} is not a readable .npy file of labels: {error}") from error
+    if not isinstance(labels, np.ndarray):
+        labels.close()
+        raise FormatError(f"{path} is an archive of arrays, not a .npy file of labels")
     return labels
 
 
@@ -233,13 +247,13 @@ def _facts(model: CSRModel, output: Path, seconds: float, interrupted: bool) -> 
 
 
 def _lines(facts: FitFacts) -> Iterator[str]:
-    recall = "not measured" if facts.recall is None else f"{facts.recall:.3f}"
+    recall = "not measured" if facts.recall is None else f"{facts.recall:.3f} (mean over k)"
     yield (
         f"{facts.codec}: {facts.dim} dimensions to {facts.n_latents} latents, "
         f"k = {', '.join(map(str, facts.ladder))}"
     )
     yield (
         f"{facts.rows} embeddings, {facts.steps} steps in {facts.seconds:.1f} s, held-out "
-        f"recall@10 {recall} (mean over k)"
+        f"recall@10 {recall}"
     )
     yield f"fingerprint {facts.fingerprint[:16]}"

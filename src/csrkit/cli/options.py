@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from csrkit.errors import ConfigError, MissingExtra
+from csrkit.errors import ConfigError, FormatError, MissingExtra
 
-__all__ = ["Codec", "Embeddings", "Json", "Progress", "StoreUrl", "check_device", "whole_numbers"]
+__all__ = [
+    "Codec",
+    "Embeddings",
+    "Json",
+    "Progress",
+    "StoreUrl",
+    "check_device",
+    "check_writable",
+    "whole_numbers",
+]
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")
@@ -80,3 +90,21 @@ def check_device(device: str | None) -> None:
         torch.empty(0, device=device)
     except Exception as error:
         raise ConfigError(f"expected a device of this machine, got {device!r}: {error}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, before the work whose result it is for.
+
+    Args:
+        folder: Where files will be made.
+
+    Raises:
+        FormatError: If it is no folder, or takes no file.
+    """
+    if not folder.is_dir():
+        raise FormatError(f"expected a folder to write to, found none at {folder}")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FormatError(f"cannot write to the folder {folder}: {error.strerror}") from error

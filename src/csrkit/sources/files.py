@@ -134,6 +134,7 @@ def _map_npy(path: Path) -> NDArray[Any]:
     except (ValueError, TypeError, OSError, EOFError, OverflowError) as error:
         raise FormatError(f"{path} is not a readable .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray):
+        array.close()
         raise FormatError(f"{path} is an archive of arrays, not a .npy file: load it and pass one")
     return array
 
@@ -166,8 +167,10 @@ def _choose(path: Path, name: str | None, names: list[str], kind: str) -> str:
     """Find the one array meant; ask for its name where there are several."""
     if name in names or (name is None and len(names) == 1):
         return name or names[0]
+    if not names:
+        raise FormatError(f"expected a {kind} of rows in {path}, found none")
     wanted = f"{kind} {name!r}" if name else f"exactly one two-dimensional {kind}"
-    hint = f": name one as '{path}:{names[0]}'" if names else ""
+    hint = f": name one as '{path}:{names[0]}'"
     raise FormatError(f"expected {wanted} in {path}, found {sorted(names)}{hint}")
 
 

@@ -210,7 +210,7 @@ def _require_width(parts: Sequence[Part], dim: int | None) -> None:
     width = dim or parts[0].shape[1]
     for part in parts:
         if part.shape[1] != width:
-            reason = "which was asked for" if dim else f"as in {parts[0].label}"
+            reason = "to fit the model or data it goes with" if dim else f"as in {parts[0].label}"
             raise ShapeError(
                 f"expected {part.label} of shape (n, {width}), {reason}, got {part.shape}"
             )
