@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
-from csrkit.model import residual
+from csrkit.model import refitting, residual
 from csrkit.model.config import FORMAT, ModelConfig, array_shapes
-from csrkit.model.rows import as_rows, join_codes, unit_blocks
+from csrkit.model.rows import as_rows, check_width, join_codes, unit_blocks
 from csrkit.model.topk import top_of_product
 from csrkit.tensors import on_cpu
 from csrkit.vectors import SparseVectors
@@ -240,19 +240,33 @@ class CSRModel:
 
     def _scaled(self, codes: SparseVectors) -> csr_array:
         """Return ``s_k code`` for each code, (n, n_latents)."""
-        if codes.dim != self.n_latents:
-            raise ShapeError(
-                f"expected codes of width {self.n_latents}, got {codes.dim}: "
-                "they come from another model"
-            )
         from scipy.sparse import csr_array
 
+        check_width(codes, self.n_latents)
         unit = codes.normalized()
         scale = self.scales[np.minimum(unit.counts, len(self.scales) - 1)]
         values = unit.values * np.repeat(scale, unit.counts)
         return csr_array((values, unit.indices, unit.indptr), shape=(len(unit), unit.dim))
 
     # -- rescoring --------------------------------------------------------------
+
+    def refit(self, embeddings: ArrayLike, codes: SparseVectors) -> SparseVectors:
+        """Give codes the values that decode best: for rescoring by codes without residuals.
+
+        The latents stay; their values become the non-negative least squares of the embedding
+        on their decoder rows. Decoded codes rank better then, sparse scores slightly worse.
+
+        Args:
+            embeddings: Numbers of shape (n, dim); rows of any non-zero length.
+            codes: Their codes by this model, at the k that is stored.
+
+        Returns:
+            n codes of norm 1. A latent whose best value is 0 is left out.
+
+        Raises:
+            ShapeError: As `encode_residuals`.
+        """
+        return refitting.refit(self, embeddings, codes)
 
     @property
     def residual_bytes(self) -> int:
@@ -289,12 +303,11 @@ class CSRModel:
         Args:
             queries: Numbers of shape (q, dim); rows of any non-zero length.
             codes: n codes of this model, of any length and any scale.
-            residuals: Their rows of `encode_residuals`, uint8 (n, residual_bytes).
-                Without them the estimate is the cosine with the decoded code.
+            residuals: Their rows of `encode_residuals`. Without them the estimate is the
+                cosine with the decoded code.
 
         Returns:
-            float32 (q, n). With residuals an estimate may lie slightly outside of
-            [-1, 1]; a code that decodes to zero gives 0.
+            float32 (q, n), at most slightly outside of [-1, 1]; 0 for a code decoded to zero.
 
         Raises:
             ShapeError: If the queries are not (q, dim) finite, non-zero rows, the

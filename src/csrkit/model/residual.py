@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from csrkit.errors import ShapeError
-from csrkit.model.rows import BLOCK_ROWS, as_rows, unit_blocks
+from csrkit.model.rows import BLOCK_ROWS, as_rows, check_width, unit_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -213,7 +213,8 @@ def estimate(
 
 def _products(model: CSRModel, unit: Floats, codes: SparseVectors) -> Floats:
     """Return the product of each query with each decoded code, float32 (q, n)."""
-    if codes.dim != model.n_latents or len(unit) * model.n_latents > 2 * codes.nnz:
+    check_width(codes, model.n_latents)
+    if len(unit) * model.n_latents > 2 * codes.nnz:
         return unit @ model.decode(codes).T
     # few queries: a product with every latent is cheaper than decoding
     products = codes.to_scipy() @ (model.decoder @ unit.T)

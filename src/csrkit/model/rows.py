@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-__all__ = ["as_rows", "join_codes", "refuse_rows", "unit_blocks"]
+__all__ = ["as_rows", "check_width", "join_codes", "refuse_rows", "unit_blocks"]
 
 BLOCK_ROWS = 256  # pre-activations of 256 rows by 8192 latents fill 8 MB: they stay in cache
 
@@ -51,6 +51,22 @@ def as_rows(embeddings: ArrayLike, dim: int) -> NDArray[Any]:
             f"this model was fitted on {dim} dimensions{hint}"
         )
     return array
+
+
+def check_width(codes: SparseVectors, n_latents: int) -> None:
+    """Refuse codes of another model, as far as their width tells.
+
+    Args:
+        codes: What the caller gave.
+        n_latents: Width of the model's codes.
+
+    Raises:
+        ShapeError: If theirs is another.
+    """
+    if codes.dim != n_latents:
+        raise ShapeError(
+            f"expected codes of width {n_latents}, got {codes.dim}: they come from another model"
+        )
 
 
 def unit_blocks(array: NDArray[Any]) -> Iterator[Floats]:
