@@ -14,6 +14,8 @@ from csrkit.training.sparse_ops import Selection, encode_top, prefix_errors
 
 __all__ = ["Autoencoder"]
 
+KMEANS_ROWS = 8  # rows per latent that the k-means of the start looks at
+
 
 class Autoencoder(torch.nn.Module):
     """Weights of a TopK autoencoder.
@@ -32,6 +34,7 @@ class Autoencoder(torch.nn.Module):
         latents: int,
         *,
         tied: bool,
+        rounds: int = 0,
         generator: torch.Generator,
     ) -> None:
         """Start from data: decoder rows are directions in which rows leave the mean.
@@ -43,10 +46,12 @@ class Autoencoder(torch.nn.Module):
                 start (methods of arXiv 2406.04093; the CSR code starts at 0).
             latents: Width of the codes.
             tied: Whether encoder and decoder are one parameter.
+            rounds: Rounds of spherical k-means that move each direction to the
+                middle of the rows nearest to it.
             generator: Source of randomness, on the CPU.
         """
         super().__init__()
-        start = _directions(rows, mean, latents, generator)
+        start = _directions(rows, mean, latents, rounds, generator)
         self.encoder = torch.nn.Parameter(start.clone())
         self.decoder = self.encoder if tied else torch.nn.Parameter(start)
         self.latent_bias = torch.nn.Parameter(start.new_zeros(latents))
@@ -122,7 +127,9 @@ class Autoencoder(torch.nn.Module):
             self.decoder.copy_(functional.normalize(self.decoder, dim=1))
 
 
-def _directions(rows: Tensor, mean: Tensor, latents: int, generator: torch.Generator) -> Tensor:
+def _directions(
+    rows: Tensor, mean: Tensor, latents: int, rounds: int, generator: torch.Generator
+) -> Tensor:
     """Return unit rows (latents, dim): where sampled rows lie from the mean, jittered.
 
     The jitter keeps two latents that drew the same row from staying twins.
@@ -130,4 +137,16 @@ def _directions(rows: Tensor, mean: Tensor, latents: int, generator: torch.Gener
     pick = torch.randint(len(rows), (latents,), generator=generator).to(rows.device)
     noise = torch.randn(latents, rows.shape[1], generator=generator).to(rows.device)
     away = functional.normalize(rows[pick] - mean, dim=1)
+    seen = functional.normalize(rows[: KMEANS_ROWS * latents] - mean, dim=1) if rounds else rows
+    for _ in range(rounds):
+        away = _middles(seen, away)
     return functional.normalize(away + 0.3 * functional.normalize(noise, dim=1), dim=1)
+
+
+def _middles(rows: Tensor, centres: Tensor) -> Tensor:
+    """Move unit centres to the middle of the rows nearest to them: one round of k-means."""
+    blocks = rows.split(2048)  # type: ignore[no-untyped-call]  # torch's own stubs
+    nearest = torch.cat([(block @ centres.T).argmax(dim=1) for block in blocks])
+    total = torch.zeros_like(centres).index_add_(0, nearest, rows)
+    alone = total.square().sum(dim=1, keepdim=True) == 0
+    return functional.normalize(torch.where(alone, centres, total), dim=1)

@@ -21,6 +21,7 @@ _PUBLISHED: dict[str, Any] = {
     "auxiliary_share": 1.0,
     "distillation_weight": 0.0,
     "load_cap": None,
+    "kmeans_rounds": 0,
 }
 _RECIPES: dict[str, dict[str, Any]] = {
     # arXiv 2503.01776: section 3.2 with the weights of table 3 and of the released code
@@ -88,6 +89,10 @@ class FitConfig(BaseModel):
     tied: bool = True
     """Whether the decoder is the encoder's transpose, one parameter, as published. Untied
     decoder rows are kept at norm 1; they ranked worse."""
+
+    kmeans_rounds: int = Field(default=2, ge=0, le=100)
+    """Rounds of spherical k-means that move the starting decoder rows from single rows of
+    the data to the middle of those nearest to them; helps the shortest codes."""
 
     long_prefix_weight: float = Field(default=0.125, ge=0)
     """Weight of the reconstruction at 4 times the longest rung (paper: 1/8)."""

@@ -64,6 +64,7 @@ def run(
         torch.from_numpy(mean.astype(np.float32)),
         config.n_latents,
         tied=config.tied,
+        rounds=config.kmeans_rounds,
         generator=generator,
     ).to(config.device)
     model.fit_scale_(torch.from_numpy(sample[:SCALE_ROWS]).to(config.device), config.ladder[-1])
