@@ -349,7 +349,10 @@ def test_zero_rows_are_refused_and_small_or_large_ones_are_not(data: np.ndarray)
 
 def test_expected_width(data: np.ndarray, tmp_path: Path) -> None:
     assert open_source(data, dim=12).dim == 12
-    with pytest.raises(ShapeError, match=r"shape \(n, 768\), to fit the model or data it goes with, got \(203, 12\)"):
+    with pytest.raises(
+        ShapeError,
+        match=r"shape \(n, 768\), to fit the model or data it goes with, got \(203, 12\)",
+    ):
         open_source(data, dim=768)
     with pytest.raises(ShapeError, match=r"\(n, 768\)"):
         open_source(open_source(data), dim=768)
@@ -433,7 +436,7 @@ def test_odd_arrow_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"this is no Arrow file at all")
         with pytest.raises(FormatError, match=name):
             open_source(tmp_path / name)
-    with pytest.raises(FormatError, match="expected a list column of rows in .*, found none"):
+    with pytest.raises(FormatError, match=r"expected a list column of rows in .*, found none"):
         open_source(tmp_path / "text.parquet")
 
 
