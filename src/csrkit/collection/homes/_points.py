@@ -1,0 +1,199 @@
+"""Records of the embedded engine or of the client as a `Page`; both spell a point alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from csrkit.collection.home import CodeVector, Home, Page, PointId
+from csrkit.stores._ids import stored_id
+from csrkit.stores._points import residual_name, residual_rows
+from csrkit.stores.base import Hit
+from csrkit.vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["behind", "dense_rows", "drawn", "hits_of", "names_of", "page_of", "usable_page"]
+
+_READ_ROWS = 1000  # of a sample, at a time
+
+
+class _Empty:
+    """A code that is not there."""
+
+    indices: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+
+
+def names_of(codes: CodeVector) -> list[str]:
+    """Return the names of the vectors that a job adds.
+
+    Args:
+        codes: Its sparse vector.
+
+    Returns:
+        The sparse vector, and that of the residuals if there is one.
+    """
+    return [codes.name, residual_name(codes.name)] if codes.residual_bytes else [codes.name]
+
+
+def page_of(
+    ids: Sequence[PointId],
+    records: Iterable[Any],
+    dense: tuple[str, int] | None,
+    codes: CodeVector | None,
+    payload: bool,
+) -> Page:
+    """Put records in the order that was asked for.
+
+    Args:
+        ids: Ids that were asked for.
+        records: Those that are there, in any order.
+        dense: Name and width of the dense vector to take, or None.
+        codes: The codes to take, or None.
+        payload: Whether to take payloads.
+
+    Returns:
+        The points that are there.
+    """
+    found = {stored_id(record.id): record for record in records}
+    there = [one for one in ids if one in found]
+    vectors = [_named(found[one].vector) for one in there]
+    page = Page(there)
+    if dense is not None:
+        name, dim = dense
+        page = page._replace(vectors=dense_rows([one.get(name) for one in vectors], dim))
+    if payload:
+        page = page._replace(payloads=[dict(found[one].payload or {}) for one in there])
+    return page if codes is None else _with_codes(page, vectors, codes)
+
+
+def _named(vector: Any) -> dict[str, Any]:
+    """Return the vectors of a point by name; engines give an unnamed one bare."""
+    if vector is None:
+        return {}
+    return vector if isinstance(vector, dict) else {"": vector}
+
+
+def _with_codes(page: Page, vectors: list[dict[str, Any]], codes: CodeVector) -> Page:
+    names = names_of(codes)
+    is_coded = np.array([all(one.get(n) is not None for n in names) for one in vectors], bool)
+    rows = [one.get(codes.name, _Empty) for one in vectors]
+    page = page._replace(codes=_stacked(rows, codes.n_latents), is_coded=is_coded)
+    if not codes.residual_bytes:
+        return page
+    blank = [0.0] * codes.residual_bytes
+    rests = [one.get(names[1], blank) for one in vectors]
+    return page._replace(residuals=residual_rows(rests, codes.residual_bytes))
+
+
+def _stacked(rows: Sequence[Any], dim: int) -> SparseVectors:
+    """Stack sparse vectors; the engine promises no order of latents."""
+    from scipy.sparse import csr_array
+
+    latents = [row.indices for row in rows]  # once: each access may copy
+    counts = np.fromiter(map(len, latents), np.int64, len(latents))
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    indices = np.fromiter(chain.from_iterable(latents), np.int64, indptr[-1])
+    weights = chain.from_iterable(row.values for row in rows)
+    values = np.fromiter(weights, np.float32, indptr[-1])
+    return SparseVectors.from_scipy(csr_array((values, indices, indptr), shape=(len(rows), dim)))
+
+
+def dense_rows(rows: Sequence[Any], dim: int) -> NDArray[np.float32]:
+    """Stack dense vectors.
+
+    Args:
+        rows: Lists of numbers; None where a point has none.
+        dim: Width.
+
+    Returns:
+        float32 (n, dim), a row of NaN for one that is missing or of another width.
+    """
+    blank = [np.nan] * dim
+    whole = [row if row is not None and len(row) == dim else blank for row in rows]
+    with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite, and is rejected
+        return np.array(whole, dtype=np.float32).reshape(len(whole), dim)
+
+
+def hits_of(points: Iterable[Any]) -> list[Hit]:
+    """Return scored points as hits.
+
+    Args:
+        points: The engine's.
+
+    Returns:
+        Ids and scores, in their order.
+    """
+    return [Hit(stored_id(point.id), float(point.score)) for point in points]
+
+
+def behind(
+    pages: Iterable[tuple[list[Any], Any]], after: PointId | None
+) -> Iterator[list[PointId]]:
+    """Return pages of ids without the one that the caller has had: offsets are inclusive.
+
+    Args:
+        pages: Records and the next offset, as a scroll gives them.
+        after: The last id that the caller has.
+
+    Yields:
+        Pages that are not empty.
+    """
+    for records, _ in pages:
+        ids = [stored_id(record.id) for record in records]
+        if ids[:1] == [after]:
+            del ids[0]
+        if ids:
+            yield ids
+
+
+def drawn(pages: Iterable[list[PointId]], n: int, seed: int) -> list[PointId]:
+    """Draw ids uniformly out of a stream, holding no more than it returns and a page.
+
+    Each id gets a random number, and those of the smallest stay.
+
+    Args:
+        pages: All ids.
+        n: Ids wanted.
+        seed: Seed of the draw.
+
+    Returns:
+        At most n ids.
+    """
+    rng = np.random.default_rng(seed)
+    kept: list[PointId] = []
+    keys = np.empty(0)
+    for page in pages:
+        kept, keys = kept + page, np.concatenate([keys, rng.random(len(page))])
+        if len(kept) > n:
+            best = np.sort(np.argpartition(keys, n)[:n])
+            kept, keys = [kept[i] for i in best.tolist()], keys[best]
+    return kept
+
+
+def usable_page(home: Home, ids: Sequence[PointId], vector: str) -> Page:
+    """Read the dense vectors of a sample, those that can be encoded.
+
+    Args:
+        home: Where.
+        ids: Points.
+        vector: Name of the dense vector.
+
+    Returns:
+        A page without rows of NaN, infinity or zeros alone.
+    """
+    there: list[PointId] = []
+    parts: list[NDArray[np.float32]] = []
+    for start in range(0, max(len(ids), 1), _READ_ROWS):
+        page = home.read(ids[start : start + _READ_ROWS], vector=vector)
+        rows = page.vectors
+        assert rows is not None  # it was asked for
+        good = np.flatnonzero(np.isfinite(rows).all(axis=1) & rows.any(axis=1))
+        there += [page.ids[row] for row in good.tolist()]
+        parts.append(rows[good])
+    return Page(there, np.concatenate(parts))

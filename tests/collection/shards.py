@@ -1,0 +1,58 @@
+"""A small Edge shard as somebody might run it, and all that is in it, for comparing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import qdrant_edge as qe
+
+DIM = 24
+
+
+def embeddings(n: int, seed: int = 0) -> Any:
+    """Rows with structure: mixtures of a few directions, of varying length."""
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(12, DIM))
+    weights = rng.exponential(size=(n, 12)) * (rng.random((n, 12)) < 0.3)
+    return (weights @ directions + 0.1 * rng.normal(size=(n, DIM))).astype(np.float32)
+
+
+def point_ids(n: int) -> list[Any]:
+    """Numbers with gaps, the largest there is, and UUIDs."""
+    rng = np.random.default_rng(5)
+    numbers = np.sort(rng.choice(10 * n, n - n // 3 - 1, replace=False)).tolist()
+    uuids = sorted(str(UUID(bytes=rng.bytes(16))) for _ in range(n // 3))
+    return [*numbers, 2**64 - 1, *uuids]
+
+
+def make_shard(folder: Path, n: int = 300) -> qe.EdgeShard:
+    folder.mkdir(parents=True)
+    dense = qe.EdgeVectorParams(size=DIM, distance=qe.Distance.Cosine)
+    shard = qe.EdgeShard.create(str(folder), qe.EdgeConfig(vectors={"dense": dense}))
+    shard.update(qe.UpdateOperation.create_field_index("cat", qe.PayloadSchemaType.Integer))
+    rows = zip(point_ids(n), embeddings(n).tolist(), range(n), strict=True)
+    points = [qe.Point(one, {"dense": row}, {"cat": i % 7, "ü": "ß"}) for one, row, i in rows]
+    shard.update(qe.UpdateOperation.upsert_points(points))
+    return shard
+
+
+def contents(shard: qe.EdgeShard) -> dict[Any, Any]:
+    """Everything in a shard by id, latents in order."""
+    request = qe.ScrollRequest(limit=10**6, with_payload=True, with_vector=True)
+    records, _ = shard.scroll(request)
+    return {
+        str(one.id): (
+            one.payload,
+            {name: _plain(vector) for name, vector in (one.vector or {}).items()},
+        )
+        for one in records
+    }
+
+
+def _plain(vector: Any) -> Any:
+    if isinstance(vector, qe.SparseVector):
+        return sorted(zip(vector.indices, vector.values, strict=True))
+    return vector

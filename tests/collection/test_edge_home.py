@@ -1,0 +1,82 @@
+"""`EdgeHome`: the laws of every home, what a shard may hold, and what a folder may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import qdrant_edge as qe
+
+from csrkit.collection.home import CodeVector
+from csrkit.collection.homes.edge import EdgeHome
+from csrkit.errors import ConfigError, StoreError
+
+from .home_laws import MARKER, HomeLaws
+from .shards import contents, make_shard
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[EdgeHome]:
+    make_shard(tmp_path / "shard").close()
+    home = EdgeHome(tmp_path / "shard")
+    yield home
+    home.close()
+
+
+class TestEdgeHome(HomeLaws):
+    def delete(self, home: Any, ids: list[Any]) -> None:
+        home.shard.update(qe.UpdateOperation.delete_points(ids))
+
+    def contents(self, home: Any) -> Any:
+        return contents(home.shard)
+
+
+def test_rows_that_cannot_be_encoded_are_read_as_they_are(home: EdgeHome) -> None:
+    odd = [qe.Point(1, {"dense": [float("nan")] * 24}, {}), qe.Point(2, {}, {})]
+    home.shard.update(qe.UpdateOperation.upsert_points(odd))
+    page = home.read([1, 2], vector="dense")
+    assert page.vectors is not None
+    assert np.isnan(page.vectors).all()
+    assert not {1, 2} & set(home.sample(1000, "dense").ids)
+
+
+def test_an_unnamed_vector_is_read(tmp_path: Path) -> None:
+    params = qe.EdgeVectorParams(size=3, distance=qe.Distance.Dot)
+    (tmp_path / "shard").mkdir()
+    shard = qe.EdgeShard.create(str(tmp_path / "shard"), qe.EdgeConfig(vectors=params))
+    shard.update(qe.UpdateOperation.upsert_points([qe.Point(1, [1.0, 2.0, 3.0], {})]))
+    home = EdgeHome(tmp_path / "shard", shard=shard)
+    codes = CodeVector("csr", 8)
+    home.add(codes)
+    page = home.read([1], vector="", codes=codes)
+    assert page.vectors is not None
+    assert page.vectors.tolist() == [[1.0, 2.0, 3.0]]
+    home.close()
+    assert shard.count(qe.CountRequest()) == 1  # still open: it was passed in
+    shard.close()
+
+
+def test_a_folder_that_is_no_shard_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected the folder of a Qdrant Edge shard.*nowhere"):
+        EdgeHome(tmp_path / "nowhere")
+
+
+def test_a_shard_that_is_open_elsewhere_is_refused(home: EdgeHome, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot open it"):
+        EdgeHome(tmp_path / "shard")
+
+
+def test_marks_that_cannot_be_read_are_not_taken_for_none(home: EdgeHome, tmp_path: Path) -> None:
+    home.mark(MARKER)
+    (tmp_path / "shard" / "csrkit-jobs.json").write_text('{"format": 1, "marks": {}}')
+    with pytest.raises(StoreError, match="cannot be read"):
+        home.marker("csr")
+
+
+def test_the_bytes_on_disk_grow_with_the_codes(home: EdgeHome) -> None:
+    before = home.disk_bytes()
+    assert before
+    assert before > 300 * 24 * 4
