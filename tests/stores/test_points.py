@@ -1,22 +1,18 @@
 from __future__ import annotations
 
 import numpy as np
-from qdrant_client.models import ScoredPoint, SparseVector
+from qdrant_client.models import ScoredPoint
 
 from csrkit.stores import Hit
-from csrkit.stores._points import _shared, gathered, residual_rows
+from csrkit.stores._points import _shared, residual_rows, stacked
 from csrkit.vectors import SparseVectors
 
 
 def test_rows_are_sorted_and_may_be_empty() -> None:
-    rows = [
-        SparseVector(indices=[7, 2, 4], values=[0.5, 0.25, 1]),
-        SparseVector(indices=[], values=[]),
-        SparseVector(indices=[1, 0], values=[2, 4]),
-    ]
+    latents, weights = [[7, 2, 4], [], [1, 0]], [[0.5, 0.25, 1], [], [2, 4]]
     expected = SparseVectors([0, 3, 3, 5], [2, 4, 7, 0, 1], [0.25, 1, 0.5, 4, 2], 8)  # type: ignore[arg-type]
-    assert gathered(rows, 8) == expected
-    assert gathered([], 8) == expected[:0]
+    assert stacked(latents, weights, 8) == expected
+    assert stacked([], [], 8) == expected[:0]
 
 
 def test_points_of_score_zero_are_no_hits() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from csrkit.errors import ConfigError, FormatError, ShapeError, StoreError
 from csrkit.sources import open_source
-from csrkit.stores._ids import known_ids
+from csrkit.stores._ids import checked_ids
 
 if TYPE_CHECKING:
     from csrkit.sources import Source
@@ -109,7 +109,7 @@ def _read_ids(path: Path) -> list[int | str]:
                 found = [int(line) for line in found]
         if not isinstance(found, list):
             raise ValueError(f"a list is expected, not {type(found).__name__}")
-        return known_ids(found, unique=True)
+        return checked_ids(found, unique=True)
     except (ValueError, EOFError, RecursionError, StoreError) as error:
         raise FormatError(f"{path} is not a file of ids: {error}") from error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError, StoreError
-from csrkit.stores._ids import ID_KEY, known_ids, shown
+from csrkit.stores._ids import ID_KEY, checked_ids, shown
 from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
 
@@ -118,7 +118,7 @@ def checked_upsert(
         StoreError: If an id or a payload is refused.
     """
     _check_codes(codes)
-    plain = known_ids(ids, unique=True)
+    plain = checked_ids(ids, unique=True)
     if len(plain) != len(codes):
         raise ShapeError(f"expected one id per code, got {len(plain)} ids and {len(codes)} codes")
     if payloads is not None and len(payloads) != len(codes):

@@ -15,8 +15,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
-from typing import Any
-from uuid import UUID
+from typing import Any, TypeVar
+from uuid import UUID, uuid5
 
 import numpy as np
 
@@ -25,23 +25,28 @@ from csrkit.stores.base import Ids
 
 __all__ = [
     "ID_KEY",
+    "all_found",
+    "checked_ids",
     "hit_id",
     "hit_payload",
-    "known_ids",
     "point_id",
     "shown",
     "stored_id",
+    "uuid_of",
     "with_id",
 ]
 
+T = TypeVar("T")
+
 ID_KEY = "csrkit_id"  # payload key that holds a string id; no payload may use it
-# Never change it: stored ids would be orphans.
+# Never change them: stored ids would be orphans.
 _NAMESPACE = UUID("6f1d5d0c-6c0e-5d51-9d7c-2a6f6ce1b7a4")
+_NUMBERS = UUID("e0a9cb7c-05f5-5a0f-8a52-7d3c6d7b2f10")
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # in its canonical spelling
 _LARGEST = 2**64 - 1  # the engine's numeric ids are unsigned 64-bit
 
 
-def known_ids(ids: Ids, *, unique: bool = False) -> list[int | str]:
+def checked_ids(ids: Ids, *, unique: bool = False) -> list[int | str]:
     """Return ids as plain integers and strings, or refuse them all.
 
     Args:
@@ -96,6 +101,39 @@ def point_id(one: int | str) -> int | str:
     if isinstance(one, int) or _UUID.fullmatch(one):
         return one
     return _uuid5(one)
+
+
+def uuid_of(one: int | str) -> UUID:
+    """Return a UUID for a plain id, the same in every process; different ids have different ones.
+
+    For stores whose keys are short or of few characters: keep the id itself beside it.
+
+    Args:
+        one: As `checked_ids` gives it.
+
+    Returns:
+        The UUID that a string spells in its canonical form, or a UUIDv5.
+    """
+    return uuid5(_NUMBERS, str(one)) if isinstance(one, int) else UUID(str(point_id(one)))
+
+
+def all_found(ids: Sequence[int | str], found: Mapping[int | str, T]) -> list[T]:
+    """Return what was found for each id, in their order.
+
+    Args:
+        ids: Plain ids; one may occur several times.
+        found: By id.
+
+    Returns:
+        One entry per id.
+
+    Raises:
+        StoreError: If one was not found; the message names the ids.
+    """
+    missing = [one for one in ids if one not in found]
+    if missing:
+        raise StoreError(f"no code is stored for {shown(missing)}")
+    return [found[one] for one in ids]
 
 
 def _uuid5(text: str) -> str:

@@ -25,7 +25,7 @@ from csrkit.stores._checks import (
     kept_residuals,
 )
 from csrkit.stores._holder import Holder
-from csrkit.stores._ids import hit_id, hit_payload, known_ids, point_id, shown, stored_id
+from csrkit.stores._ids import checked_ids, hit_id, hit_payload, point_id, shown, stored_id
 from csrkit.stores.base import Hit, Ids
 from csrkit.vectors import SparseVectors
 
@@ -36,9 +36,9 @@ __all__ = [
     "First",
     "PointStore",
     "Second",
-    "gathered",
     "residual_name",
     "residual_rows",
+    "stacked",
     "vectors_of",
 ]
 
@@ -50,21 +50,23 @@ def residual_name(name: str) -> str:
     return f"{name}_residual"
 
 
-def gathered(rows: Sequence[Any], dim: int) -> SparseVectors:
-    """Stack sparse vectors, sorting where needed: the engine promises no order of latents.
+def stacked(
+    latents: Sequence[Sequence[int]], weights: Sequence[Sequence[float]], dim: int
+) -> SparseVectors:
+    """Stack sparse vectors, sorting where needed: no engine promises an order of latents.
 
     Args:
-        rows: Objects with ``indices`` and ``values``.
+        latents: Indices of each row, each once.
+        weights: Values of each row, one per index.
         dim: Width of the codes.
 
     Returns:
         One row per vector.
     """
-    latents = [row.indices for row in rows]  # once: each access may copy
     counts = np.fromiter(map(len, latents), np.int64, len(latents))
     indptr = np.concatenate([[0], np.cumsum(counts)])
     indices = _flat(latents, "q", int(indptr[-1]))
-    values = _flat((row.values for row in rows), "f", int(indptr[-1]))
+    values = _flat(weights, "f", int(indptr[-1]))
     row_of = np.repeat(np.arange(len(counts)), counts)
     if np.any((np.diff(indices) <= 0) & (np.diff(row_of) == 0)):
         order = np.lexsort((indices, row_of))
@@ -275,7 +277,7 @@ class PointStore(Holder, ABC, Generic[FilterT]):
     def _fetched(
         self, ids: Ids, *, residuals: bool
     ) -> tuple[SparseVectors, NDArray[np.uint8] | None]:
-        plain = known_ids(ids)
+        plain = checked_ids(ids)
         held = self._known or self._refreshed()
         if held is None:
             raise StoreError(
@@ -301,7 +303,8 @@ class PointStore(Holder, ABC, Generic[FilterT]):
         if missing:
             what = f"code {self._name!r} with its residual" if width else f"code {self._name!r}"
             raise StoreError(f"no {what} is stored for {shown(missing)}")
-        codes = gathered([row[0] for row in rows], dim)
+        vectors = [row[0] for row in rows]
+        codes = stacked([one.indices for one in vectors], [one.values for one in vectors], dim)
         return codes, residual_rows([row[1] for row in rows] if width else [], width)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._checks import Held, Upsert, checked_upsert
 from csrkit.stores._engine import Engine, edge_module, sparse
-from csrkit.stores._ids import known_ids, point_id, shown, with_id
+from csrkit.stores._ids import checked_ids, point_id, shown, with_id
 from csrkit.stores._marker import Datatype, Marker
 from csrkit.stores._points import First, PointStore, Second, residual_name, vectors_of
 from csrkit.stores.base import Ids, Payload
@@ -226,7 +226,7 @@ class EdgeStore(PointStore["Filter"]):
         Raises:
             StoreError: If an entry is no id, or the engine fails.
         """
-        plain = known_ids(ids)
+        plain = checked_ids(ids)
         if plain:
             operation = edge_module().UpdateOperation.delete_points(list(map(point_id, plain)))
             self._engine.update(operation, f"delete {shown(plain)}")

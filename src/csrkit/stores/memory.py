@@ -11,7 +11,7 @@ the index is rebuilt at the first search after a change.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
@@ -27,7 +27,7 @@ from csrkit.stores._checks import (
     kept_residuals,
 )
 from csrkit.stores._holder import Holder
-from csrkit.stores._ids import known_ids, shown
+from csrkit.stores._ids import all_found, checked_ids
 from csrkit.stores.base import Hit, Ids, Payload
 from csrkit.vectors import SparseVectors
 
@@ -175,7 +175,7 @@ class MemoryStore(Holder):
 
     def _index(self) -> _Postings:
         if self._postings is None:
-            live, residuals = self._rows(self._row_of)
+            live, residuals = self._rows(list(self._row_of.values()))
             self._parts, self._residuals = [live], [residuals]
             self._row_of = {one: row for row, one in enumerate(self._row_of)}
             order = np.argsort(live.indices, kind="stable")
@@ -188,11 +188,10 @@ class MemoryStore(Holder):
             )
         return self._postings
 
-    def _rows(self, ids: Iterable[int | str]) -> tuple[SparseVectors, NDArray[np.uint8]]:
+    def _rows(self, rows: list[int]) -> tuple[SparseVectors, NDArray[np.uint8]]:
         if len(self._parts) > 1:
             self._parts = [SparseVectors.concat(self._parts)]
             self._residuals = [np.concatenate(self._residuals)]
-        rows = np.fromiter((self._row_of[one] for one in ids), np.int64)
         return self._parts[0][rows], self._residuals[0][rows]
 
     def fetch(self, ids: Ids) -> SparseVectors:
@@ -236,15 +235,11 @@ class MemoryStore(Holder):
         Raises:
             StoreError: If an id is not in the store, or nothing was ever stored.
         """
-        plain = known_ids(ids)
-        missing = [one for one in plain if one not in self._row_of]
-        if missing or self._known is None:
-            raise StoreError(
-                f"no code is stored for {shown(missing)}, of {len(self._row_of)} ids"
-                if missing
-                else "nothing was stored yet, so the width of the codes is not known"
-            )
-        codes, residuals = self._rows(plain)
+        plain = checked_ids(ids)
+        rows = all_found(plain, self._row_of)
+        if self._known is None:
+            raise StoreError("nothing was stored yet, so the width of the codes is not known")
+        codes, residuals = self._rows(rows)
         return codes, residuals if self.residual_bytes else None
 
     def delete(self, ids: Ids) -> None:
@@ -256,7 +251,7 @@ class MemoryStore(Holder):
         Raises:
             StoreError: If an entry is no id.
         """
-        for one in known_ids(ids):
+        for one in checked_ids(ids):
             if self._row_of.pop(one, None) is not None:
                 self._payloads.pop(one, None)
                 self._postings = None

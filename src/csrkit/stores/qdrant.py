@@ -25,7 +25,7 @@ from csrkit.errors import ConfigError
 from csrkit.stores._address import Address
 from csrkit.stores._checks import Held, Upsert, checked_codec, checked_held, checked_upsert
 from csrkit.stores._collection import Collection
-from csrkit.stores._ids import known_ids, point_id, shown, stored_id, with_id
+from csrkit.stores._ids import checked_ids, point_id, shown, stored_id, with_id
 from csrkit.stores._points import First, PointStore, Second, residual_name, vectors_of
 from csrkit.stores._retry import Retry
 from csrkit.stores.base import Ids, Payload
@@ -272,7 +272,7 @@ class QdrantStore(PointStore[models.Filter]):
         Raises:
             StoreError: If an entry is no id, or the server fails.
         """
-        plain = known_ids(ids)
+        plain = checked_ids(ids)
         shared = bool(plain) and self._home.is_shared(self._home.config())
         for start in range(0, len(plain), self._batch_size):
             batch = plain[start : start + self._batch_size]
