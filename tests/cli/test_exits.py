@@ -14,7 +14,7 @@ import pytest
 import typer
 
 import csrkit
-from csrkit.cli.exits import ExitCode
+from csrkit.cli.codes import ExitCode
 from csrkit.cli.verbs import app
 
 VERBS = ("demo", "fit", "tune", "encode", "search", "inspect", "doctor")

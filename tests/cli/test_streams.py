@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or lose their reader do not stop the work."""
+"""Standard streams that are closed, full, or lose their reader; and an early Ctrl-C."""
 
 from __future__ import annotations
 
@@ -69,3 +69,35 @@ def test_a_result_that_cannot_be_printed_is_told(codec: Path) -> None:
         )
     assert done.returncode == 2
     assert done.stderr == "csrkit: cannot print the result: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "sys.modules['csrkit.cli.verbs'] = Interrupting('csrkit.cli.verbs')",
+        "typer.core.TyperGroup.parse_args = interrupt",
+    ],
+    ids=["while modules load", "while arguments are parsed"],
+)
+def test_an_early_ctrl_c_is_told_like_any_other(when: str) -> None:
+    """Regression: a traceback out of an import, or nothing at all and code 130."""
+    code = f"""
+import sys, types, typer.core
+def interrupt(*_):
+    raise KeyboardInterrupt
+class Interrupting(types.ModuleType):
+    __getattr__ = interrupt
+{when}
+import csrkit.cli
+csrkit.cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "csrkit: interrupted; nothing was kept\n")
+
+
+def test_little_is_loaded_before_a_ctrl_c_is_told() -> None:
+    code = "import sys, csrkit.cli; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"typer", "click", "pydantic", "numpy"} & set(loaded.stdout.split())

@@ -10,16 +10,15 @@
     csrkit doctor                                        what is installed, and does it work
 
 Results go to stdout, everything else to stderr; ``--json`` makes the result one
-JSON object. The exit codes are in `csrkit.cli.exits`. Nothing is computed here
+JSON object. The exit codes are in `csrkit.cli.codes`. Nothing is computed here
 that the Python API does not offer.
 """
 
 import sys
 import traceback
 
-from csrkit.cli.exits import ExitCode, note
+from csrkit.cli.codes import ExitCode
 from csrkit.cli.streams import steady_streams
-from csrkit.cli.verbs import app
 
 __all__ = ["main"]
 
@@ -28,8 +27,16 @@ def main() -> None:
     """Run the command line; the console script ``csrkit``."""
     steady_streams()
     try:
+        from csrkit.cli.verbs import app  # takes long enough for a Ctrl-C
+
         app(prog_name="csrkit")
+    except KeyboardInterrupt:
+        print("csrkit: interrupted; nothing was kept", file=sys.stderr)
+        sys.exit(ExitCode.INTERRUPTED)
     except Exception:
         traceback.print_exc()
-        note("csrkit: this is a bug in csrkit; please report it with the lines above")
+        print(
+            "csrkit: this is a bug in csrkit; please report it with the lines above",
+            file=sys.stderr,
+        )
         sys.exit(ExitCode.BUG)

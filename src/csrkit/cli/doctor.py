@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from csrkit import __version__
-from csrkit.cli.exits import ExitCode
+from csrkit.cli.codes import ExitCode
 from csrkit.cli.options import Json
 from csrkit.cli.output import show, table
 from csrkit.cli.stores import opened

@@ -13,12 +13,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from csrkit.cli.codes import ExitCode
 from csrkit.errors import CsrkitError, JobError, StoreError
 
 if TYPE_CHECKING:
@@ -27,23 +27,28 @@ if TYPE_CHECKING:
 __all__ = ["ExitCode", "Interrupted", "VerbGroup", "note", "watched_interrupts"]
 
 
-class ExitCode(IntEnum):
-    """What the exit status of every command means."""
-
-    OK = 0
-    GATE = 1  # a check that was asked for failed
-    USAGE = 2  # arguments, input files, settings, a missing extra
-    STORE = 3  # a vector store refused, broke, or cannot be reached
-    INTERRUPTED = 4  # stopped by Ctrl-C; the message says how to go on
-    BUG = 70  # an error csrkit did not expect, with its traceback (sysexits' EX_SOFTWARE)
-
-
 class Interrupted(Exception):
     """Ctrl-C, with a message that says what was kept and how to go on."""
 
 
 class VerbGroup(TyperGroup):
     """The commands, with every error reported in one place."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Parse the arguments.
+
+        Args:
+            *args: As for typer's own.
+            **extra: The same.
+
+        Returns:
+            The context.
+
+        Raises:
+            Exit: With the code for an interrupt, should Ctrl-C come now.
+        """  # noqa: DOC502  # by `_reported`
+        with _reported():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb that was asked for.
