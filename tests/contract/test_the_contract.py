@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from csrkit.stores import Hit, MemoryStore
-from csrkit.stores.testing import StoreContract, assert_same_hits, random_codes
+from csrkit.stores import EdgeStore, Hit, MemoryStore
+from csrkit.stores.testing import (
+    CodecStoreContract,
+    ResidualStoreContract,
+    StoreContract,
+    assert_same_hits,
+    random_codes,
+)
+from csrkit.stores.testing._dense import _codes, _rows
+
+from . import test_edge, test_memory
 
 TRUTH = [[Hit("a", 3.0, {"x": 1}), Hit("b", 2.0), Hit("c", 2.0), Hit("d", 1.0)]]
 
@@ -53,7 +63,7 @@ def test_an_unknown_id_is_found() -> None:
 class Forgetful(MemoryStore):
     """Drops the last row of a larger upsert."""
 
-    def upsert(self, ids: Any, codes: Any, payloads: Any = None) -> None:
+    def upsert(self, ids: Any, codes: Any, payloads: Any = None, *, residuals: Any = None) -> None:
         keep = len(codes) - (len(codes) > 10)
         super().upsert(list(ids)[:keep], codes[:keep], payloads and payloads[:keep])
 
@@ -74,6 +84,41 @@ class Unfiltered(MemoryStore):
         return [[h for h in hits if not filter or filter(h.payload or {})] for hits in found]
 
 
+class SevenBits(MemoryStore):
+    """Loses the highest bit of each byte."""
+
+    def fetch_both(self, ids: Any) -> Any:
+        codes, residuals = super().fetch_both(ids)
+        return codes, residuals if residuals is None else residuals & 127
+
+
+class Stale(MemoryStore):
+    """Keeps the residual that an id had first."""
+
+    def upsert(self, ids: Any, codes: Any, payloads: Any = None, *, residuals: Any = None) -> None:
+        old = [row for row, one in enumerate(ids) if one in self._row_of]
+        kept = residuals if residuals is None or not old else residuals.copy()
+        if old and kept is not None:
+            kept[old] = self.fetch_residuals([ids[row] for row in old])
+        super().upsert(ids, codes, payloads, residuals=kept)
+
+
+class Sorted(MemoryStore):
+    """Gives residuals in the order of the ids, whatever was asked for."""
+
+    def fetch_both(self, ids: Any) -> Any:
+        codes, _ = super().fetch_both(ids)
+        return codes, super().fetch_both(sorted(ids))[1]
+
+
+class Unbound(MemoryStore):
+    """Forgets the codec when it is saved."""
+
+    def save(self, path: Any) -> None:
+        self._known = self._known and self._known._replace(codec=None)
+        super().save(path)
+
+
 class Faithful(StoreContract):
     made: Callable[[], MemoryStore] = MemoryStore
 
@@ -82,6 +127,58 @@ class Faithful(StoreContract):
 
     def equals(self, key: str, value: int) -> Any:
         return lambda payload: payload.get(key) == value
+
+
+class FaithfulToMore(ResidualStoreContract, CodecStoreContract):
+    made: Callable[[], MemoryStore] = MemoryStore
+    make_store = Faithful.make_store
+    equals = Faithful.equals
+    reopen = test_memory.TestMemoryStore.reopen
+
+
+@pytest.mark.parametrize(
+    ("kind", "law"),
+    [
+        (SevenBits, "test_every_byte_comes_back"),
+        (Stale, "test_an_upsert_replaces_the_residual"),
+        (Sorted, "test_both_keep_the_order_and_repeat"),
+    ],
+)
+def test_wrong_residuals_are_found(kind: type[MemoryStore], law: str, tmp_path: Path) -> None:
+    contract = type("Wrong", (FaithfulToMore,), {"made": kind})()
+    with pytest.raises(AssertionError):
+        getattr(contract, law)(contract.make_store(tmp_path))
+    right = FaithfulToMore()
+    getattr(right, law)(right.make_store(tmp_path))
+
+
+def test_a_forgotten_codec_is_found(tmp_path: Path) -> None:
+    contract = type("Wrong", (FaithfulToMore,), {"made": Unbound})()
+    with pytest.raises(AssertionError):
+        contract.test_the_first_upsert_notes_the_codec(contract.make_store(tmp_path), tmp_path)
+
+
+class Wide(EdgeStore):
+    """Ranks every document by the dense vector, candidate or not."""
+
+    def search_dense(self, codes: Any, queries: Any, **arguments: Any) -> list[list[Hit]]:
+        return super().search_dense(codes, queries, **(arguments | {"candidates": 1000}))
+
+
+@pytest.mark.parametrize("kind", [EdgeStore, Wide])
+def test_candidates_that_are_none_are_found(kind: type[EdgeStore], tmp_path: Path) -> None:
+    class Either(test_edge.TestEdgeDense):
+        def make_store(self, tmp_path: Path) -> EdgeStore:
+            return kind(tmp_path / "index")
+
+    contract = Either()
+    docs, rows = _codes(60, 120), _rows(60, 120)
+    with contract.make_dense_store(tmp_path, "dense", 5) as store:
+        store.upsert(range(120), docs, [{"row": row} for row in range(120)])
+        contract.put_dense(store, "dense", range(120), rows)
+        expected = pytest.raises(AssertionError) if kind is Wide else nullcontext()
+        with expected:
+            contract.test_hits_are_the_nearest_of_the_candidates(store, docs, rows, 10)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def residual_rows(rows: Sequence[Sequence[float]], width: int) -> NDArray[np.uin
 
 
 def _flat(rows: Iterable[Sequence[float]], kind: str, size: int) -> NDArray[Any]:
-    """Chain lists of numbers; struct takes them apart twice as fast as numpy does."""
+    """Chain lists of numbers; struct takes lists apart faster than numpy does."""
     return np.frombuffer(struct.pack(f"={size}{kind}", *chain.from_iterable(rows)), f"={kind}")
 
 
