@@ -50,12 +50,20 @@ class Collection:
         )
         self.shard = qe.EdgeShard.create(str(self.folder), config)
 
+    def payload_schema(self) -> dict[str, models.PayloadIndexInfo]:
+        return {
+            field: models.PayloadIndexInfo(
+                data_type=str(info.data_type).rpartition(".")[2].lower(), points=info.points
+            )
+            for field, info in self.shard.info().payload_schema.items()
+        }
+
     def info(self) -> models.CollectionInfo:
         return models.CollectionInfo(
             status=models.CollectionStatus.GREEN,
             optimizer_status=models.OptimizersStatusOneOf.OK,
             segments_count=1,
-            payload_schema={},
+            payload_schema=self.payload_schema(),
             config=models.CollectionConfig(
                 params=models.CollectionParams(
                     vectors=self.created.vectors, sparse_vectors=self.created.sparse_vectors
@@ -102,7 +110,8 @@ def _create(shim: RestShim, name: str, body: bytes) -> bool:
 
 def _change(shim: RestShim, name: str, body: bytes) -> bool:
     wanted = _parse(models.UpdateCollection, body)
-    shim[name].metadata |= wanted.metadata or {}
+    merged = shim[name].metadata | (wanted.metadata or {})
+    shim[name].metadata = {key: value for key, value in merged.items() if value is not None}
     for vector, params in (wanted.sparse_vectors or {}).items():
         if vector not in (shim[name].created.sparse_vectors or {}):
             raise Refused(400, f"Wrong input: Not existing vector name error: {vector}")
@@ -191,10 +200,13 @@ def _condition(condition: Any) -> Any:
 def _filter(wanted: models.Filter | None) -> Any:
     if wanted is None:
         return None
-    must: Any = wanted.must or []
-    if wanted.should or wanted.must_not or wanted.min_should:
-        raise Refused(400, "the shim knows must alone")
-    return qe.Filter(must=list(map(_condition, must if isinstance(must, list) else [must])))
+    if wanted.should or wanted.min_should:
+        raise Refused(400, "the shim knows must and must_not alone")
+    return qe.Filter(must=_conditions(wanted.must), must_not=_conditions(wanted.must_not))
+
+
+def _conditions(wanted: Any) -> list[Any]:
+    return list(map(_condition, wanted if isinstance(wanted, list) else [wanted] if wanted else []))
 
 
 def _query(shim: RestShim, name: str, body: bytes) -> Any:
@@ -212,6 +224,7 @@ def _one_query(shard: Any, request: Any) -> Any:
             prefetches=list(map(_prefetch, prefetches)),
             filter=_filter(request.filter),
             with_payload=request.with_payload,
+            params=qe.SearchParams(exact=bool(request.params and request.params.exact)),
         )
     )
     points = [
@@ -222,6 +235,8 @@ def _one_query(shard: Any, request: Any) -> Any:
 
 
 def _nearest(request: Any) -> Any:
+    if isinstance(request.query, models.SampleQuery):
+        return qe.Sample.Random
     nearest: Any = getattr(request.query, "nearest", request.query)
     return qe.Query.Nearest(_vector(nearest), request.using)
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from csrkit.stores.qdrant import Retry
 
-from .rest_routes import ROUTES, Collection, Refused, dumped
+from .rest_jobs import JOB_ROUTES
+from .rest_routes import Collection, Refused, dumped
 
 QUICK = Retry(attempts=4, base_s=0.001)  # for stores that meet faults
 VERSION = version("qdrant-client")  # the client warns of a server of another
@@ -53,6 +54,9 @@ class RestShim:
         self.refused: bytes | None = None  # requests that hold this are refused
         self.meanwhile: dict[str, Callable[[], None]] = {}  # once, before a path is served
         self.seen: list[str] = []
+        self.version = VERSION
+        self.aliases: dict[str, str] = {}
+        self.snapshots: list[str] = []
         self.api_keys: set[str | None] = set()
 
     @property
@@ -85,11 +89,11 @@ class RestShim:
 
     def answer(self, method: str, path: str, body: bytes) -> Any:
         if path == "/":
-            return {"title": "qdrant", "version": VERSION}
+            return {"title": "qdrant", "version": self.version}
         self.meanwhile.pop(path, lambda: None)()
         if self.refused and self.refused in body:
             raise Refused(400, "the server's own words")
-        for verb, pattern, call in ROUTES:
+        for verb, pattern, call in JOB_ROUTES:
             match = re.fullmatch(pattern, path)
             if match and verb == method:
                 return dumped(call(self, *match.groups(), body))
@@ -157,7 +161,7 @@ def _handler(shim: RestShim) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_PUT = do_POST = do_PATCH = handle_any  # noqa: N815
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
