@@ -33,15 +33,16 @@ def test_csr_wins_below_int8(made_report: MadeReport, made_row: MadeRow, int8: R
     assert verdict[:4] == [
         "By memory (bytes per vector), CSR is the best choice from 100 to 400 B, and loses at "
         "every other budget: use int8 from 400 B instead.",
-        "By time (ms per query), CSR is the best choice from 0.20 to 0.50 ms, and loses at every "
-        "other budget: use int8 from 0.50 ms instead.",
+        "By time (ms per query), CSR is the best choice from 0.20 to 0.50 ms (unopposed), and "
+        "loses at every other budget: use int8 from 0.50 ms instead.",
         "From 100 B per vector, use csr (k=16, 100 candidates): recall@10 0.900 at 0.20 ms; the "
         "best baseline there, pq (96 B), has 0.850.",
         "From 400 B per vector, use int8 instead: recall@10 0.990 at 0.50 ms; the best CSR row "
         "there, csr (k=16, 100 candidates), has 0.900.",
     ]
     assert findings(made_report(int8, pq, csr)).headline == (
-        "CSR is the best choice from 100 to 400 B per vector, and from 0.20 to 0.50 ms per query"
+        "CSR is the best choice from 100 to 400 B per vector, and from 0.20 to 0.50 ms per query "
+        "(unopposed)"
     )
 
 
@@ -102,7 +103,8 @@ def test_a_graph_over_int8_wins_by_time_and_shows_its_price(
         "hnsw + int8 took 7.0 s to build, csr 0.80 s, the fit of the model not counted." in verdict
     )
     assert findings(made_report(int8, hnsw, csr)).headline == (
-        "CSR is the best choice from 100 to 400 B per vector, and loses at every budget of time"
+        "CSR is the best choice from 100 to 400 B per vector (unopposed), and loses at every "
+        "budget of time"
     )
 
 
@@ -217,6 +219,21 @@ def test_relevance_names_the_smallest_that_is_as_good(
         "By the judgements, the smallest that cannot be told from exact search (nDCG@10 0.564) is "
         "binary, 0.551 at 104 B; of CSR it is csr (k=32), 0.555 at 200 B." in lines
     )
+
+
+def test_codes_are_compared_without_what_an_engine_adds(
+    made_report: MadeReport, made_row: MadeRow
+) -> None:
+    pq = made_row("pq", "product", size=104, ms=0.5, recall=0.8, code_bytes=96)
+    csr = made_row(size=300, ms=0.4, recall=0.9, code_bytes=98)
+    floats = made_row("csr + dense", size=3400, kept=3072, ms=0.4, recall=0.99, code_bytes=98)
+    verdict = made_report(pq, csr, floats).verdict()
+    assert (
+        "Counting the codes alone, without ids, postings, graphs and an engine's files, CSR is "
+        "the best choice from 98 B on per vector." in verdict
+    )
+    unsized = made_report(made_row("pq", "product", size=104, recall=0.8), csr).verdict()
+    assert not [line for line in unsized if line.startswith("Counting")]
 
 
 def test_the_limits_are_told(made_report: MadeReport, made_row: MadeRow, int8: Row) -> None:

@@ -176,4 +176,6 @@ def cost_axis(axes: Axes, values: Sequence[float], *, right: float = 0.09, most:
 
 
 def _plain(tick: float) -> str:
+    if tick >= 10_000:
+        return f"{tick / 1000:,.0f}k"
     return f"{tick:,.0f}" if tick >= 1 else f"{tick:g}"

@@ -19,12 +19,14 @@ from csrkit.metrics import Interval
 from csrkit.report.types import Family, Report, Row
 
 __all__ = [
+    "CODE",
     "MEMORY",
     "TIME",
     "Cost",
     "Curve",
     "Step",
     "clearly_more",
+    "codes_alone",
     "conditions",
     "curves",
     "label",
@@ -171,7 +173,7 @@ class Cost(NamedTuple):
     """One kind of budget.
 
     Attributes:
-        word: "memory" or "time".
+        word: "memory", "code size" or "time".
         unit: "B" or "ms".
         counted: The same where there is room.
         of: The cost of a row.
@@ -192,7 +194,15 @@ class Cost(NamedTuple):
 MEMORY = Cost(
     "memory", "B", "bytes", lambda row: row.bytes_per_vector, spell_bytes, "per vector", 1.0
 )
+CODE = Cost(
+    "code size", "B", "bytes", lambda row: row.code_bytes or 0.0, spell_bytes, "per vector", 1
+)
 TIME = Cost("time", "ms", "ms", lambda row: row.ms_p50, spell_ms, "per query", SLACK)
+
+
+def codes_alone(rows: Iterable[Row]) -> list[Row]:
+    """Choose the rows that answer from their codes: a size known, and no originals retained."""
+    return [row for row in rows if row.code_bytes and row.retained_bytes <= row.code_bytes]
 
 
 class Step(NamedTuple):

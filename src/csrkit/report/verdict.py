@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 from csrkit.report._remarks import remarks
 from csrkit.report.compose import (
+    CODE,
     MEMORY,
     TIME,
     Cost,
     Step,
+    codes_alone,
     label,
     ladder,
     listed,
@@ -84,7 +86,19 @@ def findings(report: Report) -> Findings:
         return Findings(headline, (problem,), (), (), ())
     memory, time = tuple(ladder(rows, MEMORY)), tuple(ladder(rows, TIME))
     opening = (_opening(memory, MEMORY), _opening(time, TIME))
-    return Findings(_headline(memory, time), opening, memory, time, tuple(remarks(report, time)))
+    told = (*_by_code(rows), *remarks(report, time))
+    return Findings(_headline(memory, time), opening, memory, time, told)
+
+
+def _by_code(rows: Sequence[Row]) -> list[str]:
+    """Compare codes as they would travel, for an engine keeps more of CSR's than a bare array."""
+    sized = codes_alone(rows)
+    if {row.family == "csr" for row in sized} != {True, False}:
+        return []
+    return [
+        "Counting the codes alone, without ids, postings, graphs and an engine's files, "
+        f"CSR {_claim(ladder(sized, CODE), CODE)}."
+    ]
 
 
 def budget_title(rows: Sequence[Row], cost: Cost) -> str:
@@ -146,13 +160,16 @@ def _claim(steps: Sequence[Step], cost: Cost) -> str:
         if len(runs) > MANY:
             return f"{verb} in {len(runs)} ranges of {cost.word}"
         if runs:
-            return f"{verb} {listed([_range(run, cost) for run in runs])} {cost.per}"
+            per = ["" for _ in runs[1:]] + [f" {cost.per}"]
+            return (
+                f"{verb} {listed([_won_range(r, cost, p) for r, p in zip(runs, per, strict=True)])}"
+            )
     return f"loses at every budget of {cost.word}"
 
 
 def _opening(steps: Sequence[Step], cost: Cost) -> str:
     """Say for one kind of budget where CSR wins, ties, and loses to what."""
-    won = [_range(run, cost) for run in _runs(steps, "wins")]
+    won = [_won_range(run, cost) for run in _runs(steps, "wins")]
     tied = [f"{_range(run, cost)} (with {_rivals(run)})" for run in _runs(steps, "ties")]
     lost = [step for step in steps if standing(step) == "loses"]
     by = f"By {cost.word} ({cost.counted} {cost.per}), CSR"
@@ -168,6 +185,12 @@ def _opening(steps: Sequence[Step], cost: Cost) -> str:
 def _runs(steps: Sequence[Step], wanted: str) -> list[list[Step]]:
     """Join neighbours of one standing."""
     return [list(run) for stands, run in groupby(steps, key=standing) if stands == wanted]
+
+
+def _won_range(run: Sequence[Step], cost: Cost, per: str = "") -> str:
+    """Say also where CSR is the best for want of anything else that cheap."""
+    unopposed = all(step.rival is None for step in run)
+    return f"{_range(run, cost)}{per}{' (unopposed)' if unopposed else ''}"
 
 
 def _range(run: Sequence[Step], cost: Cost) -> str:
