@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from csrkit import CSRModel, SparseVectors
+from csrkit import CSRModel, Searcher, SparseVectors
 from csrkit.stores import EdgeStore
 
 
@@ -35,6 +35,7 @@ def test_a_file_holds_the_codes(
         "n_latents": 96,
         "mean_latents": round(expected.nnz / 500, 2),
         "empty": 0,
+        "residual_bytes": 0,
         "fingerprint": model.fingerprint,
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -88,6 +89,54 @@ def test_a_file_takes_no_more_memory_than_its_blocks(
     assert out.stat().st_size > 30_000_000
     assert peak < out.stat().st_size / 2  # of which a third are the embeddings, as float32
     assert len(SparseVectors.load(out)) == 120_000
+
+
+def residual_bytes(folder: Path) -> int:
+    with EdgeStore(folder) as store:
+        return store.residual_bytes
+
+
+def test_a_store_gets_the_residual_bits_that_a_searcher_would_store(
+    run: Callable, codec: Path, embeddings: Path, model: CSRModel, rows: np.ndarray, tmp_path: Path
+) -> None:
+    with EdgeStore(tmp_path / "python") as store:
+        Searcher(model, store).upsert(range(500), rows)
+        expected = store.fetch_residuals(range(500))
+    command = ("encode", codec, embeddings, "--store", f"edge://{tmp_path / 'shell'}")
+    result = run(*command)
+    told = rf".*\(k = 8 of 96\), each with {model.residual_bytes} bytes of residual bits, in .*\n"
+    assert re.fullmatch(told, result.stdout), result.stdout
+    with EdgeStore(tmp_path / "shell") as store:
+        np.testing.assert_array_equal(store.fetch_residuals(range(500)), expected)
+    again = json.loads(run(*command, "--start", 480, "--json").stdout)  # as the store holds them
+    assert (again["rows"], again["residual_bytes"]) == (20, model.residual_bytes)
+    refused = run(*command, "--no-residuals", code=2).stderr  # by the store
+    assert (
+        f"residuals of {model.residual_bytes} bytes per code, as this store holds them" in refused
+    )
+
+
+def test_a_store_without_residual_bits_goes_on_without(
+    run: Callable, codec: Path, embeddings: Path, tmp_path: Path
+) -> None:
+    command = ("encode", codec, embeddings, "--store", f"edge://{tmp_path / 'index'}", "--json")
+    assert json.loads(run(*command, "--no-residuals").stdout)["residual_bytes"] == 0
+    assert json.loads(run(*command).stdout)["residual_bytes"] == 0
+    assert residual_bytes(tmp_path / "index") == 0
+    refused = run(*command, "--residuals", code=2).stderr
+    assert "expected no residuals, as this store was filled without any" in refused
+
+
+def test_codes_are_as_long_as_the_codec_was_tuned_for(
+    run: Callable, codec: Path, embeddings: Path, model: CSRModel, rows: np.ndarray, tmp_path: Path
+) -> None:
+    url, out = f"edge://{tmp_path / 'index'}", tmp_path / "c.safetensors"
+    run("tune", codec, embeddings, "--k-doc", 5, "--store", "memory:")
+    assert json.loads(run("encode", codec, embeddings, "-o", out, "--json").stdout)["k"] == 5
+    assert SparseVectors.load(out) == model.encode(rows, k=5)
+    assert json.loads(run("encode", codec, embeddings, "--store", url, "--json").stdout)["k"] == 5
+    assert run("encode", codec, embeddings, "-o", out, "--k", 8, "--json").exit_code == 0
+    assert SparseVectors.load(out) == model.encode(rows, k=8)
 
 
 def test_what_stops_a_file_leaves_the_old_one(

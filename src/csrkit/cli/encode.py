@@ -2,7 +2,8 @@
 
 Rows are read, encoded and written in blocks, so a file or a store of any size takes
 constant memory (but for the ids, if a file of them is given). Everything that can be
-checked is checked before the store is opened.
+checked is checked before the store is opened. With the codes go residual bits, where
+`csrkit.Searcher` would store some.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -23,9 +25,14 @@ from csrkit.cli.stores import opened
 from csrkit.errors import ConfigError, FormatError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from csrkit.cli.rows import Rows
     from csrkit.model import CSRModel
-    from csrkit.stores import Store
+    from csrkit.stores import ResidualStore, Store
     from csrkit.vectors import SparseVectors
 
 __all__ = ["EncodeFacts", "encode"]
@@ -44,6 +51,7 @@ class EncodeFacts:
         n_latents: Width of the codes.
         mean_latents: Latents of the mean code.
         empty: Codes without any latent: no search finds them.
+        residual_bytes: Bytes of residual bits stored with each code; 0 for none.
         fingerprint: SHA-256 of the codec.
         seconds: Time of reading, encoding and writing.
     """
@@ -54,8 +62,17 @@ class EncodeFacts:
     n_latents: int
     mean_latents: float
     empty: int
+    residual_bytes: int
     fingerprint: str
     seconds: float
+
+
+class _Block(NamedTuple):
+    """Codes of consecutive rows, the number of the first, and how to get their residual bits."""
+
+    start: int
+    codes: SparseVectors
+    residuals: Callable[[], NDArray[np.uint8]]
 
 
 @dataclass
@@ -65,6 +82,7 @@ class _Totals:
     rows: int = 0
     latents: int = 0
     empty: int = 0
+    residual_bytes: int = 0
 
     def add_(self, codes: SparseVectors) -> None:
         """Count one block."""
@@ -85,7 +103,8 @@ def encode(
         typer.Option(help="edge://FOLDER or qdrant://HOST:PORT/COLLECTION (or use --output)."),
     ] = None,
     k: Annotated[
-        int | None, typer.Option(help="Latents per code; by default the codec's longest k.")
+        int | None,
+        typer.Option(help="Latents per code; by default as tuned, else the codec's longest k."),
     ] = None,
     ids: Annotated[
         Path | None,
@@ -93,6 +112,13 @@ def encode(
     ] = None,
     payloads: Annotated[
         Path | None, typer.Option(help="One JSON object per row: .jsonl, kept with the code.")
+    ] = None,
+    residuals: Annotated[
+        bool | None,
+        typer.Option(
+            help="Store residual bits for rescoring, too; by default if the store holds some, "
+            "or is empty and can."
+        ),
     ] = None,
     start: Annotated[int, typer.Option(help="First row, to resume into a store.")] = 0,
     device: Annotated[str | None, typer.Option(help="Torch device, such as cuda.")] = None,
@@ -106,7 +132,7 @@ def encode(
     from csrkit.cli.rows import open_rows
     from csrkit.model import load
 
-    target = _target(output, store, ids, payloads, start)
+    target = _target(output, store, bool(ids or payloads or start or residuals))
     check_device(device)
     started = time.perf_counter()
     model = load(codec)
@@ -119,7 +145,7 @@ def encode(
         assert output is not None  # _target has seen to it
         _to_file(blocks, output, model.n_latents, totals)
     else:
-        _to_store(blocks, rows, opened(store, codec=model.fingerprint), totals)
+        _to_store(blocks, rows, opened(store, codec=model.fingerprint), residuals, totals)
     facts = EncodeFacts(
         target=target,
         rows=totals.rows,
@@ -127,22 +153,23 @@ def encode(
         n_latents=model.n_latents,
         mean_latents=round(totals.latents / totals.rows, 2),
         empty=totals.empty,
+        residual_bytes=totals.residual_bytes,
         fingerprint=model.fingerprint,
         seconds=round(time.perf_counter() - started, 3),
     )
     show(facts, _lines(facts), as_json=as_json)
 
 
-def _target(
-    output: Path | None, store: str | None, ids: Path | None, payloads: Path | None, start: int
-) -> str:
+def _target(output: Path | None, store: str | None, for_store: bool) -> str:
     """Check that the options name one target and fit it."""
     if (output is None) == (store is None):
         raise ConfigError("expected one of --output FILE and --store URL to say where codes go")
     if store is not None:
         return store
-    if ids or payloads or start:
-        raise ConfigError("--ids, --payloads and --start are for --store: a file holds codes alone")
+    if for_store:
+        raise ConfigError(
+            "--ids, --payloads, --residuals and --start are for --store: a file holds codes alone"
+        )
     assert output is not None  # or store is
     if not output.name.endswith(".safetensors"):
         raise ConfigError(f"expected an output that ends in .safetensors, got {output}")
@@ -151,37 +178,37 @@ def _target(
 
 
 def _checked_k(model: CSRModel, k: int | None) -> int:
-    """Let the codec itself refuse a k, before anything is read or opened."""
+    """Choose the k, and let the codec itself refuse it before anything is read or opened."""
     import numpy as np
 
+    if k is None:
+        k = model.ladder[-1] if model.card is None else model.card.k_doc
     model.encode(np.empty((0, model.dim), dtype=np.float32), k=k)
-    return model.ladder[-1] if k is None else k
+    return k
 
 
-def _coded(
-    model: CSRModel, rows: Rows, k: int, device: str | None, bar: bool
-) -> Iterator[tuple[int, SparseVectors]]:
-    """Yield the first row of each block and its codes; a block counts once it was used."""
+def _coded(model: CSRModel, rows: Rows, k: int, device: str | None, bar: bool) -> Iterator[_Block]:
+    """Yield the codes block by block; a block counts once it was used."""
     from tqdm.auto import tqdm
 
     total, first = rows.source.n, rows.start
     with tqdm(total=total, initial=first, unit="vec", desc="encode", disable=not bar) as shown:
         for start in range(first, total, BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, total)
-            yield start, model.encode(rows.source.rows(start, stop), k=k, device=device)
+            embeddings = rows.source.rows(start, stop)
+            codes = model.encode(embeddings, k=k, device=device)
+            yield _Block(start, codes, partial(model.encode_residuals, embeddings, codes))
             shown.update(stop - start)
 
 
-def _to_file(
-    blocks: Iterator[tuple[int, SparseVectors]], output: Path, dim: int, totals: _Totals
-) -> None:
+def _to_file(blocks: Iterator[_Block], output: Path, dim: int, totals: _Totals) -> None:
     """Write block by block; the file appears complete or not at all."""
     from csrkit.vectors import save_blocks
 
     def counted() -> Iterator[SparseVectors]:
-        for _, codes in blocks:
-            totals.add_(codes)
-            yield codes
+        for block in blocks:
+            totals.add_(block.codes)
+            yield block.codes
 
     there = output.exists()
     try:
@@ -194,17 +221,23 @@ def _to_file(
 
 
 def _to_store(
-    blocks: Iterator[tuple[int, SparseVectors]],
+    blocks: Iterator[_Block],
     rows: Rows,
     target: AbstractContextManager[Store],
+    wanted: bool | None,
     totals: _Totals,
 ) -> None:
     """Upsert block by block; whatever stops it, say from where to go on."""
     try:
         with target as store:
-            for start, codes in blocks:
+            keeps = _keeper(store, wanted)
+            for start, codes, residuals in blocks:
                 ids, payloads = rows.details(start, start + len(codes))
-                store.upsert(ids, codes, payloads)
+                if keeps is None:
+                    store.upsert(ids, codes, payloads)
+                else:
+                    keeps.upsert(ids, codes, payloads, residuals=residuals())
+                    totals.residual_bytes = keeps.residual_bytes
                 totals.add_(codes)
     except KeyboardInterrupt as error:
         raise Interrupted(f"interrupted: {_resume(rows, totals)}") from error
@@ -212,6 +245,19 @@ def _to_store(
         if not totals.rows:
             raise
         raise StoreError(f"{error}; {_resume(rows, totals)}") from error
+
+
+def _keeper(store: Store, wanted: bool | None) -> ResidualStore | None:
+    """Return the store if residual bits are to go into it: as asked for, else as it is used."""
+    from csrkit.stores import ResidualStore
+
+    if not isinstance(store, ResidualStore):
+        if wanted:
+            raise ConfigError("--residuals: this kind of store keeps none")
+        return None
+    if wanted is None:
+        wanted = bool(store.residual_bytes or not store.count())
+    return store if wanted else None
 
 
 def _resume(rows: Rows, totals: _Totals) -> str:
@@ -223,9 +269,11 @@ def _resume(rows: Rows, totals: _Totals) -> str:
 
 
 def _lines(facts: EncodeFacts) -> Iterator[str]:
+    kept = facts.residual_bytes
+    bits = f", each with {kept} bytes of residual bits," if kept else ""
     yield (
         f"{facts.target}: {facts.rows} codes of {facts.mean_latents:.1f} latents on average "
-        f"(k = {facts.k} of {facts.n_latents}) in {facts.seconds:.1f} s"
+        f"(k = {facts.k} of {facts.n_latents}){bits} in {facts.seconds:.1f} s"
     )
     if facts.empty:
         yield f"{facts.empty} of them are empty: no latent fires there, and no search finds them"
