@@ -72,7 +72,9 @@ def test_import_is_fast() -> None:
 
 
 def test_public_names_are_these_and_sorted() -> None:
-    expected = "CSRModel CsrkitError FitConfig Hit Searcher SparseVectors Store fit load tune"
+    expected = (
+        "CSRModel CsrkitError FitConfig Hit Searcher SparseVectors Store compress fit load tune"
+    )
     assert csrkit.__all__ == expected.split()
     assert csrkit.__all__ == sorted(csrkit.__all__)
     assert set(csrkit.__all__) <= set(dir(csrkit))

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from csrkit.collection import compress
     from csrkit.errors import CsrkitError
     from csrkit.fitting import fit
     from csrkit.model import CSRModel, load
@@ -30,6 +31,7 @@ __all__ = [
     "Searcher",
     "SparseVectors",
     "Store",
+    "compress",
     "fit",
     "load",
     "tune",
@@ -43,6 +45,7 @@ _HOME = {
     "Searcher": "csrkit.search",
     "SparseVectors": "csrkit.vectors",
     "Store": "csrkit.stores.base",
+    "compress": "csrkit.collection",
     "fit": "csrkit.fitting",
     "load": "csrkit.model",
     "tune": "csrkit.tuning",

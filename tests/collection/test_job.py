@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import qdrant_edge as qe
 
+from csrkit.collection import Job, compress
 from csrkit.collection.backfill import Backfill
 from csrkit.collection.home import Busy, Marker, Page
 from csrkit.collection.homes.edge import EdgeHome
-from csrkit.collection.job import Job, compress
 from csrkit.collection.ledger import Phase
 from csrkit.errors import ConfigError, FormatError, JobError, StoreError
 from csrkit.model import CSRModel

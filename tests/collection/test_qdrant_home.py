@@ -11,9 +11,9 @@ import pytest
 import qdrant_edge as qe
 from qdrant_client import QdrantClient
 
+from csrkit.collection import Job, compress
 from csrkit.collection.home import Busy
 from csrkit.collection.homes.qdrant import QdrantHome
-from csrkit.collection.job import Job, compress
 from csrkit.errors import ConfigError, JobError, StoreError
 from csrkit.stores import QdrantStore
 
@@ -111,10 +111,11 @@ def test_a_write_that_is_refused_for_good_says_so(home: QdrantHome, shim: RestSh
 
 
 def test_rows_of_nan_cost_themselves_alone(home: QdrantHome, shim: RestShim) -> None:
-    bad = [qe.Point(1, {"dense": [float("nan")] * 24}, {}), qe.Point(2, {}, {})]
+    one, two = 10**8, 10**8 + 1
+    bad = [qe.Point(one, {"dense": [float("nan")] * 24}, {}), qe.Point(two, {}, {})]
     shim["docs"].shard.update(qe.UpdateOperation.upsert_points(bad))
-    page = home.read([1, *point_ids(N)[:6], 2], vector="dense", payload=True)
-    assert page.ids == [1, *point_ids(N)[:6], 2]
+    page = home.read([one, *point_ids(N)[:6], two], vector="dense", payload=True)
+    assert page.ids == [one, *point_ids(N)[:6], two]
     assert page.vectors is not None
     assert np.isnan(page.vectors).all(axis=1).tolist() == [True, *[False] * 6, True]
 

@@ -153,7 +153,7 @@ def _handler(shim: RestShim) -> type[BaseHTTPRequestHandler]:
             return 200, result if path == "/" else whole
 
         def send(self, status: int, reply: dict[str, Any], headers: dict[str, str]) -> None:
-            data = json.dumps(reply).encode()
+            data = re.sub(r"\bNaN\b", "null", json.dumps(reply)).encode()  # as the server does
             self.send_response(status)
             for name, value in {**headers, "Content-Type": "application/json"}.items():
                 self.send_header(name, value)

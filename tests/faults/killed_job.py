@@ -23,9 +23,8 @@ import numpy as np
 from tests.collection.models import random_model
 from tests.collection.shards import contents, embeddings, make_shard, point_ids
 
-from csrkit.collection import backfill
+from csrkit.collection import Job, backfill, compress
 from csrkit.collection.homes.edge import EdgeHome
-from csrkit.collection.job import Job, compress
 from csrkit.collection.ledger import Ledger
 from csrkit.collection.manifest import Manifest
 from csrkit.collection.pace import Pace

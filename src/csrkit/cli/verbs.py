@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from csrkit import __version__
+from csrkit.cli.collection import compress, cutover, finalize, rollback, status, sweep
 from csrkit.cli.demo import demo
 from csrkit.cli.doctor import doctor
 from csrkit.cli.encode import encode
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 for verb in (demo, fit, tune, encode, search, inspect, doctor):
     app.command()(verb)
+for step in (compress, status, sweep, cutover, rollback, finalize):
+    app.command()(step)
 
 
 def _print_version(asked: bool) -> None:

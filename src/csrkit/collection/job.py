@@ -1,30 +1,28 @@
-"""`compress` and `Job`: codes beside the dense vectors of a collection that somebody runs.
+"""`Job`: its steps, in order, each of which goes on where a kill ended it.
 
-    job = compress("edge:///srv/shard", vector="dense", k=32)   # fit, add a vector, backfill
-    job.cutover()                                               # verify, sweep, mark as live
-    job.rollback()                                              # or drop what was added
+    planned -> fitted -> added -> backfilled -> verified -> cutover -> finalized
+                                                      any -> rolled_back
 
-A job lives in a folder; the same call goes on where a kill, a lost server or a full disk
-ended it. It never inserts or deletes a point, nor changes a payload or a dense vector.
+Until it is finalised it never inserts or deletes a point, nor changes a payload or a
+dense vector.
 """
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csrkit.collection.backfill import Backfill, Coder, Swept
-from csrkit.collection.home import Home, PointId
+from csrkit.collection.finishing import Cutover, Dense, Saving, finish_dense
+from csrkit.collection.home import Home
 from csrkit.collection.homes.opening import open_home
 from csrkit.collection.ledger import Ledger, Phase, held
 from csrkit.collection.manifest import Manifest
 from csrkit.collection.ownership import checked_own, claim, release
 from csrkit.collection.pace import Pace
+from csrkit.collection.status import Status, begun
 from csrkit.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
@@ -33,49 +31,12 @@ if TYPE_CHECKING:
     from csrkit.model import CSRModel
     from csrkit.training.config import FitConfig
 
-__all__ = ["Job", "Status", "compress"]
+__all__ = ["Job"]
 
 _FIT_BYTES = 256 << 20  # of dense vectors that a model is fitted on
 _FIT_ROWS = 100_000
 _PASSES = 3  # sweeps for points that are written while the last one runs
 _REACHED = list(Phase)
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How far a job is.
-
-    Attributes:
-        phase: Its phase.
-        url: The collection, without any secret.
-        vector: Name of the dense vector.
-        name: Name of the sparse vector.
-        k: Latents per code.
-        fingerprint: That of the model; None until there is one.
-        points: Points in the ranges that are done.
-        written: Those of them that got a code.
-        gone: Those that were deleted meanwhile.
-        rejects: Points that cannot be encoded.
-        reasons: Some of the rejects, each with its reason.
-        ranges_done: Ranges that are done.
-        ranges: Ranges listed so far.
-        retries: Calls that were repeated.
-    """
-
-    phase: str
-    url: str
-    vector: str
-    name: str
-    k: int
-    fingerprint: str | None
-    points: int
-    written: int
-    gone: int
-    rejects: int
-    reasons: tuple[tuple[PointId, str], ...]
-    ranges_done: int
-    ranges: int
-    retries: int
 
 
 class Job:
@@ -131,10 +92,7 @@ class Job:
             JobError: If the folder holds no job.
             StoreError: If the collection cannot be opened.
         """  # noqa: DOC502  # raised by helpers
-        folder = Path(folder)
-        manifest = Manifest.read(folder)
-        if manifest is None:
-            raise JobError(f"no job in {folder}: begin one with `csrkit compress`")
+        folder, manifest = Path(folder), begun(folder)
         if target is None:
             target = manifest.url
         collection = None
@@ -177,23 +135,7 @@ class Job:
         Returns:
             Phase and sums.
         """
-        tally, manifest = self.ledger.tally(), self.manifest
-        return Status(
-            phase=self.phase.value,
-            url=manifest.url,
-            vector=manifest.vector,
-            name=manifest.name,
-            k=manifest.k,
-            fingerprint=manifest.fingerprint,
-            points=tally.points,
-            written=tally.written,
-            gone=tally.gone,
-            rejects=tally.rejects,
-            reasons=tuple(self.ledger.rejects()),
-            ranges_done=tally.done,
-            ranges=tally.ranges,
-            retries=tally.retries,
-        )
+        return Status.of(self.manifest, self.ledger)
 
     # -- the way there ------------------------------------------------------------
 
@@ -311,6 +253,7 @@ class Job:
             return self._sweep(stale)
 
     def _sweep(self, stale: bool) -> Swept:
+        self.home.describe().source(self.manifest.vector)  # refuse if it was dropped
         with self._worker("sweep") as work:
             return work.sweep_stale() if stale else work.sweep_missing()
 
@@ -321,6 +264,70 @@ class Job:
                 f"cannot {doing}: the job in {self.folder} is {self.phase.value}, "
                 f"expected it to be {phase.value}; run `csrkit compress` again to go on"
             )
+
+    def cutover(self, *, check: Callable[[Job], bool] | None = None) -> Cutover:
+        """Check the job, encode what was written late, and mark the codes as live.
+
+        Nothing else changes: a search uses the codes when its caller names them, and the
+        dense vector stays.
+
+        Args:
+            check: What decides, such as a verification with gates; asked after missing codes
+                were added and before old ones are replaced. None: no gate but the sweep,
+                which encodes every point anew.
+
+        Returns:
+            What the sweeps wrote, and the name to search by.
+
+        Raises:
+            JobError: If the check fails, the backfill is not done, or the vector is not
+                this job's; the marker then stays as it was.
+            StoreError: If the home fails for good.
+        """  # noqa: DOC502  # raised by helpers
+        with self._alone():
+            self._need(Phase.BACKFILLED, "cut over")
+            marker = checked_own(self.home, self.manifest)
+            late = self._sweep(stale=False)
+            if check is not None:
+                if not check(self):
+                    raise JobError(
+                        f"not cut over: the check of the job in {self.folder} failed; "
+                        "`csrkit verify` says what is wrong"
+                    )
+                self._reach(Phase.VERIFIED)
+            swept = self._sweep(stale=True).plus(late)
+            self.home.mark(marker.model_copy(update={"is_live": True}))
+            self._reach(Phase.CUTOVER)
+            return Cutover(swept, self.manifest.name)
+
+    def finalize(self, dense: Dense = "keep", *, confirm: str | None = None) -> Saving:
+        """Decide what becomes of the dense vector, and measure what that saves.
+
+        Args:
+            dense: "keep" it as it is, keep it on "disk", or "drop" it, for good; a
+                snapshot is taken before where the engine has snapshots.
+            confirm: Name of the collection, typed by a person; needed to drop.
+
+        Returns:
+            What was done, and the bytes on disk before and after.
+
+        Raises:
+            ConfigError: If dropping is not confirmed, or the engine cannot do it.
+            JobError: If the job was not cut over, the vector is not this job's, or points
+                would be left that no search finds.
+            StoreError: If the home fails for good.
+        """  # noqa: DOC502  # raised by helpers
+        with self._alone():
+            self._need(Phase.CUTOVER, "finalize")
+            checked_own(self.home, self.manifest)
+            saving = finish_dense(self.home, self.manifest, dense, confirm)
+            self._reach(Phase.FINALIZED)
+            return saving
+
+    def _reach(self, phase: Phase) -> None:
+        """Note a phase, unless the job is further: a cutover may be repeated."""
+        if _REACHED.index(self.phase) < _REACHED.index(phase):
+            self.ledger.advance(phase)
 
     def rollback(self) -> None:
         """Drop the vectors that this job added, and nothing else; harmless to repeat.
@@ -346,115 +353,3 @@ class Job:
         """Close the ledger and the home; a client that was passed in stays open."""
         self.ledger.close()
         self.home.close()
-
-
-def compress(
-    target: Any,
-    collection: str | None = None,
-    *,
-    vector: str = "dense",
-    name: str = "csr",
-    k: int = 32,
-    model: CSRModel | str | PathLike[str] | None = None,
-    residuals: bool = True,
-    job: str | PathLike[str] | None = None,
-    config: FitConfig | None = None,
-    rate: float | None = None,
-    progress: bool = True,
-) -> Job:
-    """Add codes to a collection that exists, beside its dense vectors, while it serves.
-
-    Reads stored vectors alone: no text, no embedding model. Called again with the same
-    arguments after whatever ended it, it goes on.
-
-    Args:
-        target: ``qdrant://host:6333/collection`` (``qdrant+https://`` for TLS, the key in
-            QDRANT_API_KEY), ``edge://folder`` of a Qdrant Edge shard, or a ``QdrantClient``.
-        collection: Name of the collection, with a client.
-        vector: Name of the dense vector to encode; "" for an unnamed one.
-        name: Name of the sparse vector to add; that of the residuals is ``"<name>_residual"``.
-        k: Latents per code, at least 1.
-        model: Model or model folder to encode with; None fits one to a uniform sample.
-        residuals: Whether to keep what codes leave out beside them, for rescoring.
-        job: Job folder; by default ``csrkit-jobs/<collection>.<name>``.
-        config: Settings of the fit.
-        rate: Most points per second; None for no cap.
-        progress: Whether to show progress bars on stderr.
-
-    Returns:
-        The job, backfilled: `Job.cutover` is next, or `Job.rollback`.
-
-    Raises:
-        ConfigError: If the collection, the model or the arguments cannot serve, or differ
-            from those the job folder was begun with.
-        FormatError: If the job folder holds something else.
-        JobError: If the vector is there and not this job's, or the job cannot go on.
-        MissingExtra: If a model is to be fitted and torch is not installed.
-        StoreError: If the home fails for good; what was acknowledged is kept.
-    """  # noqa: DOC502  # raised by helpers
-    given = _loaded(model)
-    home = open_home(target, collection)
-    try:
-        wanted = _wanted(home, vector=vector, name=name, k=k, residuals=residuals)
-        folder = Path(job) if job is not None else _default_folder(home.url, name)
-        begun = _begun(folder, wanted, given)
-        work = Job(home, folder, begun, pace=Pace(rate=rate), progress=progress)
-    except BaseException:
-        home.close()
-        raise
-    try:
-        work.run(model=given, config=config)
-    except BaseException:
-        work.close()
-        raise
-    return work
-
-
-def _loaded(model: Any) -> CSRModel | None:
-    from csrkit.model import CSRModel, load
-
-    return model if model is None or isinstance(model, CSRModel) else load(model)
-
-
-def _wanted(home: Home, *, vector: str, name: str, k: int, residuals: bool) -> Manifest:
-    from csrkit import __version__
-
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ConfigError(f"expected k of at least 1, got k={k!r}")
-    if not name or name == vector:
-        raise ConfigError(f"expected a name for the codes other than {vector!r}, got name={name!r}")
-    return Manifest(
-        job=secrets.token_hex(8),
-        csrkit=__version__,
-        url=home.url,
-        vector=vector,
-        name=name,
-        k=k,
-        residuals=residuals,
-    )
-
-
-def _default_folder(url: str, name: str) -> Path:
-    title = url.rstrip("/").rpartition("/")[2]
-    return Path("csrkit-jobs") / re.sub(r"[^\w.-]", "_", f"{title}.{name}")
-
-
-def _begun(folder: Path, wanted: Manifest, model: CSRModel | None) -> Manifest:
-    """Return the manifest of the folder, written if it is free, and refuse another job's."""
-    found = Manifest.read(folder)
-    if found is None:
-        wanted.write(folder)
-        return wanted
-    for setting in ("url", "vector", "name", "k", "residuals"):
-        have, want = getattr(found, setting), getattr(wanted, setting)
-        if have != want:
-            raise ConfigError(
-                f"the job in {folder} was begun with {setting}={have!r}, got {want!r}: go on with "
-                "the same, or name another folder as job="
-            )
-    if model is not None and found.fingerprint not in (None, model.fingerprint):
-        raise ConfigError(
-            f"the job in {folder} was begun with the model {str(found.fingerprint)[:12]}, got "
-            f"{model.fingerprint[:12]}: leave model= out, or name another folder as job="
-        )
-    return found

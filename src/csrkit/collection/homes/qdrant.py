@@ -9,28 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from inspect import iscoroutinefunction
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from csrkit.collection.home import (
     Busy,
     CodeVector,
-    DenseVector,
     Description,
     Marker,
     Page,
     PointId,
 )
 from csrkit.collection.homes._points import behind, hits_of, names_of, page_of, usable_page
+from csrkit.collection.homes._spelling import (
+    dense_of,
+    is_unreadable,
+    named_of,
+    points_of,
+    vectors_of,
+    version_of,
+)
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._address import Address
 from csrkit.stores._collection import Collection, _reason, _wait_s
 from csrkit.stores._ids import stored_id
-from csrkit.stores._points import residual_name
 from csrkit.stores._retry import Retry
 
 if TYPE_CHECKING:
@@ -126,7 +130,7 @@ class QdrantHome:
 
     def _info(self) -> models.CollectionInfo:
         info = self._call("read its settings", lambda: self.client.get_collection(self.title))
-        self._dims = {name: params.size for name, params in _named(info).items()}
+        self._dims = {name: params.size for name, params in named_of(info).items()}
         return info
 
     def describe(self) -> Description:
@@ -142,13 +146,13 @@ class QdrantHome:
             version=version,
             title=self.title,
             count=self._call("count", lambda: self.client.count(self.title, exact=True)).count,
-            dense=tuple(_dense(*one, whole) for one in sorted(_named(info).items())),
+            dense=tuple(dense_of(*one, whole) for one in sorted(named_of(info).items())),
             sparse=tuple(sorted(info.config.params.sparse_vectors or {})),
             payload_indexes=tuple(
                 sorted((field, one.data_type.value) for field, one in info.payload_schema.items())
             ),
             aliases=tuple(sorted(one.alias_name for one in aliases.aliases)),
-            can_add_in_place=_version(version) >= _IN_PLACE,
+            can_add_in_place=version_of(version) >= _IN_PLACE,
         )
 
     def ids(self, after: PointId | None = None, *, size: int = 4096) -> Iterator[list[PointId]]:
@@ -234,7 +238,7 @@ class QdrantHome:
                 ),
             )
         except StoreError as error:
-            if not _is_unreadable(error.__cause__):
+            if not is_unreadable(error.__cause__):
                 raise
         if len(ids) > 1:
             half = len(ids) // 2
@@ -245,7 +249,6 @@ class QdrantHome:
     def add(self, codes: CodeVector) -> None:
         """Add the sparse vector; see `Home.add`."""
         config = self._info().config
-        own = Collection(self.client, self.title, codes.name, self._retry)
         if codes.name not in (config.params.sparse_vectors or {}):
             kind = models.SparseVectorNameConfig(sparse=models.SparseVectorConfig())
             self._call(
@@ -254,6 +257,7 @@ class QdrantHome:
             )
             config = self._info().config
         if codes.residual_bytes:
+            own = Collection(self.client, self.title, codes.name, self._retry)
             own.ensure_bytes(config, codes.residual_bytes)
 
     def write(self, codes: CodeVector, page: Page) -> list[PointId]:
@@ -270,7 +274,7 @@ class QdrantHome:
             Busy: If the server may take it later; part of it may be applied.
             StoreError: If the server refuses it for good.
         """  # noqa: DOC502  # raised by helpers
-        points = _points(codes, page)
+        points = points_of(codes, page)
         gone: list[PointId] = []
         while points:
             absent = self._put(points)
@@ -300,16 +304,14 @@ class QdrantHome:
     def drop(self, codes: CodeVector) -> None:
         """Remove the sparse vector and its residuals; see `Home.drop`."""
         info = self._info()
-        there = {*(info.config.params.sparse_vectors or {}), *_named(info)}
+        there = {*(info.config.params.sparse_vectors or {}), *named_of(info)}
         for name in names_of(codes):
             if name in there:
                 self._drop(name)
 
     def _drop(self, name: str) -> None:
-        self._call(
-            f"remove the vector {name!r}",
-            lambda: self.client.delete_vector_name(self.title, name),
-        )
+        doing = f"remove the vector {name!r}"
+        self._call(doing, lambda: self.client.delete_vector_name(self.title, name))
 
     # -- searching ----------------------------------------------------------------------
 
@@ -324,7 +326,7 @@ class QdrantHome:
         self, queries: SparseVectors, name: str, *, limit: int = 10, filter: Any = None
     ) -> list[list[Hit]]:
         """Search the sparse vector; see `Home.sparse`."""
-        return self._found(_vectors(queries), name, limit, filter)
+        return self._found(vectors_of(queries), name, limit, filter)
 
     def _found(
         self, queries: list[Any], using: str, limit: int, keep: Any, params: Any = None
@@ -373,10 +375,10 @@ class QdrantHome:
         self._note({_key(name): None, f"csrkit.{name}": None})  # null removes a key
 
     def _note(self, notes: dict[str, Any]) -> None:
-        self._call(
-            "note whose the codes are",
-            lambda: self.client.update_collection(self.title, metadata=notes),
-        )
+        self._change("note whose the codes are", metadata=notes)
+
+    def _change(self, doing: str, **settings: Any) -> None:
+        self._call(doing, lambda: self.client.update_collection(self.title, **settings))
 
     # -- for good -------------------------------------------------------------------------
 
@@ -388,10 +390,7 @@ class QdrantHome:
     def move_to_disk(self, vector: str) -> bool:
         """Keep a dense vector on disk; see `Home.move_to_disk`."""
         params = {vector: models.VectorParamsDiff(on_disk=True)}
-        self._call(
-            f"keep {vector!r} on disk",
-            lambda: self.client.update_collection(self.title, vectors_config=params),
-        )
+        self._change(f"keep {vector!r} on disk", vectors_config=params)
         return True
 
     def drop_dense(self, vector: str) -> None:
@@ -412,52 +411,3 @@ class QdrantHome:
 
 def _key(name: str) -> str:
     return f"csrkit.{name}.job"
-
-
-def _is_unreadable(error: BaseException | None) -> bool:
-    """Tell an answer that came and cannot be parsed."""
-    if isinstance(error, UnexpectedResponse) or not isinstance(error, ResponseHandlingException):
-        return False
-    return isinstance(error.source, ValueError)  # pydantic's, and json's
-
-
-def _named(info: models.CollectionInfo) -> dict[str, models.VectorParams]:
-    vectors = info.config.params.vectors or {}
-    return dict(vectors) if isinstance(vectors, dict) else {"": vectors}
-
-
-def _dense(name: str, params: models.VectorParams, whole: Any) -> DenseVector:
-    quantization: Any = params.quantization_config or whole
-    kinds = list(type(quantization).model_fields) if quantization else [None]
-    return DenseVector(
-        name=name,
-        dim=params.size,
-        distance=params.distance.value,
-        datatype=params.datatype.value if params.datatype else "float32",
-        is_multi=params.multivector_config is not None,
-        on_disk=bool(params.on_disk),
-        quantization=kinds[0],
-    )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    parts = text.split("-")[0].split(".")
-    return tuple(int(part) for part in parts[:2] if part.isdigit())
-
-
-def _vectors(codes: SparseVectors) -> list[models.SparseVector]:
-    indices, values = codes.indices.tolist(), codes.values.tolist()
-    return [
-        models.SparseVector(indices=indices[start:stop], values=values[start:stop])
-        for start, stop in pairwise(codes.indptr.tolist())
-    ]
-
-
-def _points(codes: CodeVector, page: Page) -> list[models.PointVectors]:
-    assert page.codes is not None  # a page to write
-    vectors: list[dict[str, Any]] = [{codes.name: code} for code in _vectors(page.codes)]
-    if page.residuals is not None:
-        for vector, residual in zip(vectors, page.residuals.tolist(), strict=True):
-            vector[residual_name(codes.name)] = residual
-    pairs = zip(page.ids, vectors, strict=True)
-    return [models.PointVectors(id=one, vector=vector) for one, vector in pairs]

@@ -1,0 +1,294 @@
+"""The verbs of a job on a collection that exists: compress, status, sweep, cutover, ...
+
+``--dry-run`` says what would be done and writes nothing, not even a job folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from csrkit.cli.exits import Interrupted
+from csrkit.cli.options import Json, Progress
+from csrkit.cli.output import amount, bar_wanted, one_line, show
+
+if TYPE_CHECKING:
+    from csrkit.collection import Job, Status
+
+__all__ = ["compress", "cutover", "finalize", "rollback", "status", "sweep"]
+
+JobFolder = Annotated[Path, typer.Argument(help="Job folder.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+Rate = Annotated[float | None, typer.Option(help="Most points per second.", show_default="no cap")]
+
+
+class DenseFate(StrEnum):
+    """What becomes of the dense vector."""
+
+    KEEP = "keep"
+    DISK = "disk"
+    DROP = "drop"
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What every verb of a job reports.
+
+    Attributes:
+        job: Job folder.
+        did: What was done, or would be.
+        dry_run: Whether nothing was written.
+        phase: Phase of the job; None if there is none yet.
+        url: The collection.
+        vector: Name of the dense vector.
+        name: Name of the sparse vector.
+        k: Latents per code.
+        points: Points in the ranges that are done.
+        written: Points that got a code, by the backfill or by this sweep.
+        gone: Points that were deleted meanwhile.
+        rejects: Points that cannot be encoded.
+        reasons: Some of the rejects, each with its reason.
+        retries: Calls that were repeated.
+        bytes_before: Bytes on disk before `finalize`; None if not measured.
+        bytes_after: Bytes on disk after it.
+        snapshot: Name of the snapshot taken before.
+    """
+
+    job: str
+    did: str
+    dry_run: bool
+    phase: str | None
+    url: str
+    vector: str
+    name: str
+    k: int
+    points: int = 0
+    written: int = 0
+    gone: int = 0
+    rejects: int = 0
+    reasons: tuple[tuple[int | str, str], ...] = ()
+    retries: int = 0
+    bytes_before: int | None = None
+    bytes_after: int | None = None
+    snapshot: str | None = None
+
+
+def _facts(folder: Path, status: Status, did: str) -> JobFacts:
+    return JobFacts(
+        job=str(folder),
+        did=did,
+        dry_run=False,
+        phase=status.phase,
+        url=status.url,
+        vector=status.vector,
+        name=status.name,
+        k=status.k,
+        points=status.points,
+        written=status.written,
+        gone=status.gone,
+        rejects=status.rejects,
+        reasons=status.reasons,
+        retries=status.retries,
+    )
+
+
+def _lines(facts: JobFacts) -> Iterator[str]:
+    yield one_line(("would " if facts.dry_run else "") + facts.did, 200)
+    if facts.phase is not None:
+        yield f"  phase    {facts.phase}"
+    yield f"  target   {facts.url}, {facts.vector!r} -> {facts.name!r}, k = {facts.k}"
+    if facts.points:
+        yield (
+            f"  points   {facts.points:,} done, {facts.written:,} written, {facts.gone:,} gone, "
+            f"{facts.rejects:,} rejected, {facts.retries:,} retries"
+        )
+    for one, reason in facts.reasons:
+        yield f"           {one_line(one, 40)}: {one_line(reason, 100)}"
+    if facts.bytes_before is not None and facts.bytes_after is not None:
+        yield f"  on disk  {amount(facts.bytes_before)} before, {amount(facts.bytes_after)} after"
+    if facts.snapshot:
+        yield f"  snapshot {facts.snapshot}"
+
+
+def compress(
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="qdrant://HOST:PORT/COLLECTION (qdrant+https:// for TLS, key in "
+            "QDRANT_API_KEY) or edge://FOLDER of a Qdrant Edge shard.",
+            show_default=False,
+        ),
+    ],
+    vector: Annotated[str, typer.Option(help="Dense vector to encode.")] = "dense",
+    name: Annotated[str, typer.Option(help="Sparse vector to add.")] = "csr",
+    k: Annotated[int, typer.Option(min=1, help="Latents per code.")] = 32,
+    model: Annotated[
+        Path | None, typer.Option(help="Codec folder; without it one is fitted to a sample.")
+    ] = None,
+    residuals: Annotated[
+        bool, typer.Option(help="Keep what codes leave out, for rescoring.")
+    ] = True,
+    job: Annotated[
+        Path | None,
+        typer.Option(help="Job folder.", show_default="csrkit-jobs/COLLECTION.NAME"),
+    ] = None,
+    rate: Rate = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    progress: Progress = None,
+) -> None:
+    """Add codes to a collection that exists, beside its dense vectors.
+
+    The same command goes on after whatever ended it. Next: `csrkit cutover JOB`,
+    or `csrkit rollback JOB`, which drops what was added and nothing else.
+    """
+    from csrkit.collection.compressing import compress as run
+    from csrkit.collection.compressing import default_folder
+    from csrkit.collection.homes.opening import open_home
+
+    if dry_run:
+        home = open_home(target)
+        found = home.describe()
+        found.source(vector)
+        folder = job or default_folder(home.url, name)
+        did = f"add {name!r} to {found.count:,} points, beside {vector!r}"
+        facts = JobFacts(str(folder), did, True, None, home.url, vector, name, k)
+        home.close()
+    else:
+        with _resumable("compress"):
+            work = run(
+                target,
+                vector=vector,
+                name=name,
+                k=k,
+                model=model,
+                residuals=residuals,
+                job=job,
+                rate=rate,
+                progress=bar_wanted(progress),
+            )
+        facts = _facts(work.folder, work.status(), f"added {name!r}; next: cutover, or rollback")
+        work.close()
+    show(facts, _lines(facts), as_json=as_json)
+
+
+@contextmanager
+def _resumable(verb: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; what was acknowledged is kept: "
+            f"run the same `csrkit {verb}` again to go on"
+        ) from None
+
+
+@contextmanager
+def _opened(
+    folder: Path, verb: str, progress: bool | None = False, rate: float | None = None
+) -> Iterator[Job]:
+    from csrkit.collection.job import Job
+
+    job = Job.open(folder, progress=bar_wanted(progress), rate=rate)
+    try:
+        with _resumable(verb):
+            yield job
+    finally:
+        job.close()
+
+
+def status(job: JobFolder, as_json: Json = False) -> None:
+    """Show how far a job is, also while another process works on it."""
+    from csrkit.collection.status import read_status
+
+    facts = _facts(job, read_status(job), f"job {job}")
+    show(facts, _lines(facts), as_json=as_json)
+
+
+def _dry(folder: Path, did: str, *, as_json: bool) -> None:
+    from csrkit.collection.status import read_status
+
+    facts = replace(_facts(folder, read_status(folder), did), dry_run=True)
+    show(facts, _lines(facts), as_json=as_json)
+
+
+def sweep(
+    job: JobFolder,
+    missing_only: Annotated[
+        bool, typer.Option("--missing-only", help="Only points without a code: much quicker.")
+    ] = False,
+    rate: Rate = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    progress: Progress = None,
+) -> None:
+    """Encode what was written past the job: points without a code, or with an old one."""
+    if dry_run:
+        return _dry(job, "encode points without a code or with an old one", as_json=as_json)
+    with _opened(job, "sweep", progress, rate) as work:
+        swept = work.sweep(stale=not missing_only)
+        did = f"swept: {swept.written:,} points written, {swept.rejects:,} cannot be encoded"
+        facts = _facts(job, work.status(), did)
+    facts = replace(facts, written=swept.written, gone=swept.gone)
+    show(facts, _lines(facts), as_json=as_json)
+
+
+def cutover(
+    job: JobFolder,
+    rate: Rate = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    progress: Progress = None,
+) -> None:
+    """Encode what was written late, check every code, and mark the codes as live.
+
+    Searches use them once their caller names them; the dense vector stays.
+    """
+    if dry_run:
+        return _dry(job, "sweep, and mark the codes as live", as_json=as_json)
+    with _opened(job, "cutover", progress, rate) as work:
+        done = work.cutover()
+        did = f"cut over, {done.swept.written:,} late points written: search using={done.using!r}"
+        facts = _facts(job, work.status(), did)
+    show(facts, _lines(facts), as_json=as_json)
+
+
+def rollback(job: JobFolder, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Drop the vectors that the job added, and nothing else."""
+    if dry_run:
+        return _dry(job, "drop what the job added, and nothing else", as_json=as_json)
+    with _opened(job, "rollback") as work:
+        work.rollback()
+        facts = _facts(job, work.status(), "rolled back: dropped what the job had added")
+    show(facts, _lines(facts), as_json=as_json)
+
+
+def finalize(
+    job: JobFolder,
+    dense: Annotated[
+        DenseFate, typer.Option(help="What becomes of the dense vector.")
+    ] = DenseFate.KEEP,
+    confirm: Annotated[
+        str | None, typer.Option(help="Name of the collection, typed to drop its dense vector.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Keep the dense vector, move it to disk, or drop it for good; shows what that saves."""
+    if dry_run:
+        return _dry(job, f"finalize: {dense.value} the dense vector", as_json=as_json)
+    with _opened(job, "finalize") as work:
+        saving = work.finalize(dense.value, confirm=confirm)
+        facts = replace(
+            _facts(job, work.status(), f"finalized: {dense.value} the dense vector"),
+            bytes_before=saving.bytes_before,
+            bytes_after=saving.bytes_after,
+            snapshot=saving.snapshot,
+        )
+    show(facts, _lines(facts), as_json=as_json)
