@@ -141,6 +141,32 @@ def test_a_folder_that_lacks_something_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "queries",
+            lambda a: a[:0],
+            r"one or more non-zero rows in .*queries\.npy, got shape \(0, 16",
+        ),
+        ("questions", lambda a: a[:, :9], r"questions\.npy of 16 dimensions, as docs\.npy, got 9"),
+        ("relevant", lambda a: a + N, r"whole numbers from 0 to 299, in .*relevant\.npy"),
+        ("relevant", lambda a: a / 2, r"whole numbers from 0 to 299, in .*relevant\.npy"),
+    ],
+)
+def test_data_that_does_not_fit_together_is_refused(
+    name: str, change: Callable, message: str, run: Callable, data: Path
+) -> None:
+    """Regression: no queries gave a table of NaN, a wrong row the wrong figures."""
+    changed = change(np.load(data / f"{name}.npy"))
+    np.save(data / f"{name}.npy", changed)
+    if name == "queries":
+        np.save(data / "relevant.npy", np.zeros(0, dtype=np.int64))
+    result = run("demo", "--data", data, code=2)
+    assert re.fullmatch(rf"csrkit: .*{message}.*\n", result.stderr), result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (("--k", "4,x"), 2, r"expected whole numbers from 1 .* --k '4,x'"),

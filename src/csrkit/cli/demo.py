@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from csrkit.model import CSRModel
     from csrkit.search import Searcher
     from csrkit.stores import Store
+    from csrkit.training.config import FitConfig
     from csrkit.vectors import SparseVectors
 
 __all__ = ["Answer", "DemoFacts", "demo"]
@@ -105,16 +106,18 @@ def demo(
 ) -> None:
     """Run the whole job on shipped data: two minutes."""
     from csrkit.cli.demodata import default_folder, load_data
+    from csrkit.cli.fit import settings
     from csrkit.cli.measure import measured
     from csrkit.search import Searcher
 
     ladder = whole_numbers(k, "--k")
+    config = settings(None, {"steps": steps})
     say = partial(typer.echo, err=as_json)  # stdout belongs to the JSON object
     loaded = load_data(data or default_folder())
     n, dim = loaded.docs.shape
     with _store(store) as (index, folder):  # first: what is missing shows before the long fit
         say(f"{n} texts, embeddings of {dim} dimensions; {len(loaded.queries)} judged queries\n")
-        model, fit_s = _fitted(loaded, steps, bar_wanted(progress), say)
+        model, fit_s = _fitted(loaded, config, bar_wanted(progress), say)
         model.encode(loaded.asked[:0], k=max(ladder))  # refuses a k out of range
         filled = _fill(loaded, model, index, folder, say)
         searcher = Searcher(model, index)
@@ -140,15 +143,14 @@ def demo(
 
 
 def _fitted(
-    data: DemoData, steps: int, progress: bool, say: Callable[[str], None]
+    data: DemoData, config: FitConfig, progress: bool, say: Callable[[str], None]
 ) -> tuple[CSRModel, float]:
-    from csrkit.cli.fit import settings
     from csrkit.fitting import fit
 
-    say(f"fit     {steps} steps ...")
+    say(f"fit     {config.steps} steps ...")
     started = time.perf_counter()
     with watched_interrupts() as interrupts:
-        model = fit(data.docs, config=settings(None, {"steps": steps}), progress=progress)
+        model = fit(data.docs, config=config, progress=progress)
     if interrupts:
         raise KeyboardInterrupt  # fit would go on with the weights so far, a demo ends
     seconds = time.perf_counter() - started

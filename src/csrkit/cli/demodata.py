@@ -89,6 +89,18 @@ def load_data(folder: Path) -> DemoData:
     for name, (found, expected) in sizes.items():
         if found != expected:
             raise FormatError(f"expected {expected} rows in {folder / name}, got {found}")
+    for name, rows in (("queries", data.queries), ("questions", data.asked)):
+        if rows.shape[1] != data.docs.shape[1]:
+            raise FormatError(
+                f"expected {folder / name}.npy of {data.docs.shape[1]} dimensions, as docs.npy, "
+                f"got {rows.shape[1]}"
+            )
+    known = data.relevant.dtype.kind in "iu" and data.relevant.ndim == 1
+    if not known or data.relevant.min() < 0 or data.relevant.max() >= len(data.docs):
+        raise FormatError(
+            f"expected rows of docs.npy, whole numbers from 0 to {len(data.docs) - 1}, "
+            f"in {folder / 'relevant.npy'}"
+        )
     return data
 
 
@@ -96,8 +108,10 @@ def _vectors(folder: Path, name: str) -> NDArray[np.float32]:
     rows = _array(folder / f"{name}.npy").astype(np.float32)
     if (folder / f"{name}.scale.npy").is_file():
         rows *= _array(folder / f"{name}.scale.npy")[:, None]
-    if rows.ndim != 2 or not np.linalg.norm(rows, axis=1).all():
-        raise FormatError(f"expected non-zero rows in {folder / name}.npy, got {rows.shape}")
+    if rows.ndim != 2 or not len(rows) or not np.linalg.norm(rows, axis=1).all():
+        raise FormatError(
+            f"expected one or more non-zero rows in {folder / name}.npy, got shape {rows.shape}"
+        )
     unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit
 
