@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ from csrkit.metrics import recall_at
 from csrkit.model import Card, Measured
 from csrkit.stores import MemoryStore
 from csrkit.tuning.intervals import simultaneous_intervals
+
+LOOKED_AT = ("inside", "kept", "cheapest", "cost")
 
 
 def recalls(model: csrkit.CSRModel, card: Card, data: Dataset) -> np.ndarray:
@@ -73,23 +76,21 @@ def outcome(card: Card, row: Measured, rest: np.ndarray, target: float) -> dict[
     }
 
 
-def rates(card: Card, values: np.ndarray, target: float, options: argparse.Namespace) -> list[str]:
-    """Draw, choose and look, many times; one line of the table."""
-    outcomes = []
+def rates(card: Card, values: np.ndarray, options: argparse.Namespace) -> list[list[str]]:
+    """Draw, choose and look, many times; one line of the table per target."""
+    outcomes: dict[float, list[dict[str, float]]] = {target: [] for target in options.targets}
     for seed in range(options.draws):
         order = np.random.default_rng(seed).permutation(values.shape[1])
         ours, rest = np.split(values[:, order], [options.chosen_by], axis=1)
         drawn = redrawn(card, ours, seed)
-        try:
-            row = drawn.cheapest(target)
-        except ConfigError:
-            continue
-        outcomes.append(outcome(drawn, row, rest.mean(axis=1), target))
-    cells = [f"{target}", f"{len(outcomes) / options.draws:.2f}"]
-    if not outcomes:
-        return [*cells, *["-"] * 4]
-    names = ("inside", "kept", "cheapest", "cost")
-    return cells + [f"{np.nanmean([one[name] for one in outcomes]):.2f}" for name in names]
+        for target, seen in outcomes.items():
+            with suppress(ConfigError):  # none promises it
+                seen.append(outcome(drawn, drawn.cheapest(target), rest.mean(axis=1), target))
+    lines = []
+    for target, seen in outcomes.items():
+        means = [f"{np.nanmean([one[name] for one in seen]):.2f}" for name in LOOKED_AT if seen]
+        lines.append([f"{target}", f"{len(seen) / options.draws:.2f}", *(means or ["-"] * 4)])
+    return lines
 
 
 def chosen(card: Card, rest: np.ndarray, target: float) -> list[str]:
@@ -125,7 +126,7 @@ def report(data: Dataset, options: argparse.Namespace) -> str:
     values = recalls(model, by_queries, data)
     rest = np.delete(values, ours, axis=1).mean(axis=1)
     one = [chosen(card, rest, r) for card in (by_queries, by_documents) for r in options.targets]
-    many = [rates(by_queries, values, target, options) for target in options.targets]
+    many = rates(by_queries, values, options)
     times = np.array([row.ms for row in by_queries.measured])
     costs = np.array([row.cost for row in by_queries.measured])
     errors = [
@@ -136,7 +137,7 @@ def report(data: Dataset, options: argparse.Namespace) -> str:
         [
             f"{data.name}: {by_queries.summary()}",
             table(["queries", "target", "chosen", "recall", "promised", "observed"], one),
-            table(["target", "reached", "inside", "kept", "cheapest", "cost"], many),
+            table(["target", "reached", *LOOKED_AT], many),
             f"cost against median ms: off by {np.median(np.abs(times / costs - 1)):.0%} in median",
             table(["k", "scores of", "mean error", "95% below"], errors),
         ]
@@ -174,7 +175,9 @@ def main() -> None:
         print(f"{parts[-1]}\n", flush=True)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        source = f"`python examples/benchmarks/tune.py`\n\n{settings}\n\n{provenance()}\n"
+        words = [word.rstrip("/").rpartition("/")[2] for word in sys.argv[1:]]  # no folder of ours
+        command = " ".join(["python examples/benchmarks/tune.py", *words])
+        source = f"`{command}`\n\n{settings}\n\n{provenance()}\n"
         options.out.with_suffix(".md").write_text("\n".join([source, *parts]) + "\n")
 
 
