@@ -67,7 +67,7 @@ def outcome(card: Card, row: Measured, rest: np.ndarray, target: float) -> dict[
     """Look at a chosen row with the recalls of other queries, float64 (settings,)."""
     observed = rest[card.measured.index(row)]
     good = [one.cost for one, value in zip(card.measured, rest, strict=True) if value >= target]
-    cheapest = min(good, default=np.nan)
+    cheapest = min(good, default=row.cost)
     return {
         "inside": row.recall.low <= observed <= row.recall.high,
         "kept": observed >= target,
@@ -88,7 +88,7 @@ def rates(card: Card, values: np.ndarray, options: argparse.Namespace) -> list[l
                 seen.append(outcome(drawn, drawn.cheapest(target), rest.mean(axis=1), target))
     lines = []
     for target, seen in outcomes.items():
-        means = [f"{np.nanmean([one[name] for one in seen]):.2f}" for name in LOOKED_AT if seen]
+        means = [f"{np.mean([one[name] for one in seen]):.2f}" for name in LOOKED_AT if seen]
         lines.append([f"{target}", f"{len(seen) / options.draws:.2f}", *(means or ["-"] * 4)])
     return lines
 
