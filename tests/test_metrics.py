@@ -281,9 +281,7 @@ def test_interval_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(4)
     ends = [bootstrap_interval(rng.beta(4, 2, 80), seed=i, resamples=400) for i in range(400)]
     covered = np.mean([one.low <= 4 / 6 <= one.high for one in ends])
-    assert (
-        0.91 <= covered <= 0.98
-    )  # 0.95, give or take three deviations of 400 tries
+    assert 0.91 <= covered <= 0.98  # 0.95, give or take three deviations of 400 tries
 
 
 def test_interval_is_repeatable_and_blocks_do_not_change_it(
