@@ -13,7 +13,7 @@ import torch
 
 from csrkit import CSRModel, Hit, SparseVectors
 from csrkit.errors import ConfigError, ShapeError
-from csrkit.search import Searcher, rescoring
+from csrkit.search import Searcher, rescoring, stages
 from csrkit.stores import EdgeStore, MemoryStore, Store
 
 Cosines = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -196,9 +196,10 @@ def test_a_row_of_zeros_is_near_to_nothing(model: CSRModel, docs: np.ndarray) ->
     assert {hit.id: hit.score for hit in hits}[7] == 0
 
 
-@pytest.mark.parametrize("group", [1, 30, 4096])
+@pytest.mark.parametrize(("group", "held"), [(1, 100), (30, 60), (4096, 60), (4096, 10**5)])
 def test_a_batch_makes_few_calls_and_no_difference(
     group: int,
+    held: int,
     model: CSRModel,
     docs: np.ndarray,
     queries: np.ndarray,
@@ -210,10 +211,13 @@ def test_a_batch_makes_few_calls_and_no_difference(
     alone = [searcher.search(query, k=4, candidates=15)[0] for query in queries]
     store.calls.clear()
     monkeypatch.setattr(rescoring, "GROUP_CANDIDATES", group)
+    monkeypatch.setattr(stages, "HELD_CANDIDATES", held)
     batch = searcher.search(queries, k=4, candidates=15)
     assert [[hit.id for hit in hits] for hits in batch] == [[h.id for h in hits] for hits in alone]
-    per_fetch = max(1, group // 15)  # queries
-    assert store.calls == {"search": 1, "fetch": -(-len(queries) // per_fetch)}
+    at_once = min(held // 15, len(queries))  # queries per search; some of them per fetch
+    fetches = -(-at_once // max(1, group // 15))
+    searches = len(queries) // at_once
+    assert store.calls == {"search": searches, "fetch": searches * fetches}
 
 
 def test_queries_without_candidates_stay_in_their_place(model: CSRModel, docs: np.ndarray) -> None:

@@ -147,13 +147,16 @@ class Searcher:
             StoreError: If an id or payload is refused, or the store fails.
         """
         codes = self._model.encode(embeddings, k=self._k_doc)
-        keeps = self._keeps
-        new = self._rescore == "codes" and keeps is not None and not keeps.count()
-        if keeps is not None and (new or keeps.residual_bytes):
+        if self._keeps is not None and self._adds_residuals(self._keeps):
             residuals = self._model.encode_residuals(embeddings, codes)
-            keeps.upsert(ids, codes, payloads, residuals=residuals)
+            self._keeps.upsert(ids, codes, payloads, residuals=residuals)
         else:
             self._store.upsert(ids, codes, payloads)
+
+    def _adds_residuals(self, store: ResidualStore) -> bool:
+        if store.residual_bytes:
+            return True
+        return self._rescore == "codes" and not store.count()
 
     # -- searching --------------------------------------------------------------
 

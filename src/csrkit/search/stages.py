@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dense", "Stages", "stages"]
 
+HELD_CANDIDATES = 100_000  # with their payloads, before they are rescored
+
 Dense: TypeAlias = "str | DenseOf | DenseRows | ArrayLike"
 
 
@@ -79,8 +81,13 @@ class FetchingStages:
         filter: Any,
     ) -> list[list[Hit]]:
         """Search and rescore; see `Stages.search`."""
-        found = self._store.search(codes, limit=candidates, filter=filter)
-        return rescored(found, queries, self._cosines, limit)
+        hits: list[list[Hit]] = []
+        step = max(1, HELD_CANDIDATES // candidates)
+        for start in range(0, len(codes), step):
+            part = slice(start, start + step)
+            found = self._store.search(codes[part], limit=candidates, filter=filter)
+            hits += rescored(found, queries[part], self._cosines, limit)
+        return hits
 
 
 class StoreStages:
