@@ -4,6 +4,7 @@
 #   make test    every check that CI runs
 #   make lint    the static checks alone        make format   rewrite files as ruff wants them
 #   make bench   the benchmarks, each printing ratios from one run (minutes)
+#   make faults  kill -9 of a job at 50 seeded moments, each resumed and compared (minutes)
 #   make docs    the site, into site/           make clean    forget .venv, caches and builds
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ SOURCES := $(shell find src examples/data -not -path '*__pycache__*' 2>/dev/null
 ADAPTERS := $(patsubst %/,%,$(dir $(wildcard adapters/*/src/.)))
 CHECKED := src $(ADAPTERS)
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test lint format bench faults docs clean
 .NOTPARALLEL:  # one pip at a time in one environment
 
 demo: .venv/.demo .venv/.installed
@@ -40,6 +41,9 @@ format: .venv/.test
 
 bench: .venv/.bench .venv/.installed
 	@set -e; for script in examples/benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+faults: .venv/.test .venv/.installed
+	folder=$$(mktemp -d) && PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tests/faults/killed_job.py $$folder 1 50 && rm -r $$folder
 
 docs: .venv/.docs .venv/.installed
 	$(BIN)/mkdocs build --strict

@@ -317,6 +317,7 @@ def test_what_cannot_work_is_refused(
     with pytest.raises(ConfigError, match=words):
         compressed(home, tmp_path, model, **options)
     assert contents(home.shard) == before
+    assert (tmp_path / "job").exists() == (options == {"k": 97})  # known once there is a model
 
 
 def test_a_model_of_other_dimensions_is_refused(home: EdgeHome, tmp_path: Path) -> None:

@@ -36,6 +36,14 @@ def test_a_batch_grows_while_calls_are_quick_and_shrinks_when_they_are_slow() ->
     assert pace.size == 512
 
 
+def test_batches_stay_below_a_limit() -> None:
+    pace, _ = paced()
+    pace.limit(100)
+    assert pace.size == 100
+    pace.done(100, 0.01)
+    assert pace.size == 100
+
+
 def test_waits_double_with_jitter_and_the_batch_halves() -> None:
     pace, clock = paced(base_s=1.0)
     for _ in range(4):

@@ -75,13 +75,14 @@ def compress(
         MissingExtra: If a model is to be fitted and torch is not installed.
         StoreError: If the home fails for good; what was acknowledged is kept.
     """  # noqa: DOC502  # raised by helpers
-    given = _loaded(model)
+    given, pace = _loaded(model), Pace(rate=rate)
     home = open_home(target, collection)
     try:
         wanted = _wanted(home, vector=vector, name=name, k=k, residuals=residuals)
+        home.describe().source(vector)  # before a folder is made
         folder = Path(job) if job is not None else default_folder(home.url, name)
         manifest = _manifest(folder, wanted, given)
-        work = Job(home, folder, manifest, pace=Pace(rate=rate), progress=progress)
+        work = Job(home, folder, manifest, pace=pace, progress=progress)
     except BaseException:
         home.close()
         raise

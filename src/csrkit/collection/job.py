@@ -35,6 +35,7 @@ __all__ = ["Job"]
 
 _FIT_BYTES = 256 << 20  # of dense vectors that a model is fitted on
 _FIT_ROWS = 100_000
+_BATCH_NUMBERS = 1 << 20  # of a batch of vectors: both engines give each as a Python float
 _PASSES = 3  # sweeps for points that are written while the last one runs
 _REACHED = list(Phase)
 
@@ -215,6 +216,7 @@ class Job:
         manifest = self.manifest
         coder = Coder(self.model, manifest.vector, manifest.codes, manifest.k)
         total = self.home.describe().count
+        self._pace.limit(_BATCH_NUMBERS // self.model.dim)
         with tqdm(
             total=total, initial=done, desc=doing, unit=" points", disable=not self._progress
         ) as bar:

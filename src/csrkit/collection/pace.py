@@ -54,11 +54,21 @@ class Pace:
                 f"got {rate=}, {size=}, {attempts=}"
             )
         self.size = size
+        self._largest = _LARGEST
         self.retries = 0
         self._failures = 0
         self._rate, self._attempts, self._base_s, self._cap_s = rate, attempts, base_s, cap_s
         self._sleep, self._clock = sleep, clock
         self._free_at = clock()
+
+    def limit(self, points: int) -> None:
+        """Bound the batches from now on, such as by the memory that their vectors take.
+
+        Args:
+            points: Most points per batch, at least 1.
+        """
+        self._largest = min(_LARGEST, max(1, points))
+        self.size = min(self.size, self._largest)
 
     def now(self) -> float:
         """Return the seconds of the clock."""
@@ -75,7 +85,7 @@ class Pace:
         if seconds > _SLOW_S:
             self.size = max(1, self.size // 2)
         elif seconds < _QUICK_S and points >= self.size:
-            self.size = min(_LARGEST, self.size * 2)
+            self.size = min(self._largest, self.size * 2)
         if self._rate is not None:
             now = self._clock()
             self._free_at = max(self._free_at, now - seconds) + points / self._rate
