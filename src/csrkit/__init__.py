@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from csrkit.collection import compress
     from csrkit.errors import CsrkitError
+    from csrkit.evaluation import evaluate
     from csrkit.fitting import fit
     from csrkit.model import CSRModel, load
+    from csrkit.report import Report
     from csrkit.search import Searcher
     from csrkit.stores.base import Hit, Store
     from csrkit.training.config import FitConfig
@@ -28,10 +30,12 @@ __all__ = [
     "CsrkitError",
     "FitConfig",
     "Hit",
+    "Report",
     "Searcher",
     "SparseVectors",
     "Store",
     "compress",
+    "evaluate",
     "fit",
     "load",
     "tune",
@@ -42,10 +46,12 @@ _HOME = {
     "CsrkitError": "csrkit.errors",
     "FitConfig": "csrkit.training.config",
     "Hit": "csrkit.stores.base",
+    "Report": "csrkit.report",
     "Searcher": "csrkit.search",
     "SparseVectors": "csrkit.vectors",
     "Store": "csrkit.stores.base",
     "compress": "csrkit.collection",
+    "evaluate": "csrkit.evaluation",
     "fit": "csrkit.fitting",
     "load": "csrkit.model",
     "tune": "csrkit.tuning",

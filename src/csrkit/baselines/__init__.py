@@ -15,7 +15,7 @@ from csrkit.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DEFAULT", "Footprint", "Index", "Method", "Subset", "Way", "methods"]
+__all__ = ["DEFAULT", "Footprint", "Index", "Method", "Subset", "Way", "least_docs", "methods"]
 
 DEFAULT = (
     "float32",
@@ -52,6 +52,13 @@ def methods(name: str, dim: int) -> Sequence[Method]:
     if name not in known:
         raise ConfigError(f"expected baselines among {', '.join(known)}, got {name!r}")
     return known[name]()
+
+
+def least_docs(name: str) -> int:
+    """Return how many documents a baseline needs: product quantisation one per centroid."""
+    from csrkit.baselines.quantized import CENTROIDS
+
+    return CENTROIDS if name in ("pq", "opq") else 1
 
 
 def _by_name(dim: int) -> dict[str, Callable[[], Sequence[Method]]]:

@@ -105,6 +105,7 @@ class Way:
         posting_cost: Postings visited per query and document; None for what has none.
         deeper_is_better: True if a search for 100 works harder than one for 10,
             so that its first 10 must not be taken for those of the latter.
+        resident: Bytes of memory per vector; None where it was not measured.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Way:
     k: int | None = None
     posting_cost: float | None = None
     deeper_is_better: bool = False
+    resident: float | None = None
 
 
 class Method(Protocol):

@@ -9,7 +9,6 @@ import numpy as np
 
 from csrkit.baselines.base import Way, engine
 from csrkit.baselines.indexes import FaissIndex, added
-from csrkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from csrkit.baselines.base import Floats, Footprint, RowNumbers, Subset
@@ -38,20 +37,12 @@ class Product:
         """See `Method.build`.
 
         Args:
-            docs: float32 (n, dim).
+            docs: float32 (n, dim), n at least `CENTROIDS`.
             seed: Of k-means.
 
         Returns:
             One way.
-
-        Raises:
-            ConfigError: If there are fewer documents than centroids.
         """
-        if len(docs) < CENTROIDS:
-            raise ConfigError(
-                f"expected at least {CENTROIDS} documents for product quantisation, got "
-                f"{len(docs)}: leave out the baselines pq and opq"
-            )
         faiss = engine()
         width = self.n_bytes * -(-docs.shape[1] // self.n_bytes)
         codes = faiss.IndexPQ(width, self.n_bytes, 8, faiss.METRIC_INNER_PRODUCT)

@@ -7,6 +7,7 @@
     csrkit inspect codec/                                what it is and what it costs
     csrkit encode codec/ EMBEDDINGS... --store edge://index
     csrkit search codec/ edge://index QUERIES --k 16     k chosen now
+    csrkit evaluate codec/ EMBEDDINGS --html page.html   beside other ways to compress
     csrkit doctor                                        what is installed, and does it work
 
 Results go to stdout, everything else to stderr; ``--json`` makes the result one

@@ -11,6 +11,7 @@ from csrkit.cli.collection import compress, cutover, finalize, rollback, status,
 from csrkit.cli.demo import demo
 from csrkit.cli.doctor import doctor
 from csrkit.cli.encode import encode
+from csrkit.cli.evaluate import evaluate
 from csrkit.cli.exits import VerbGroup
 from csrkit.cli.fit import fit
 from csrkit.cli.inspect import inspect
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a bug's traceback in Python's own form, fit for a report
     rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
 )
-for verb in (demo, fit, tune, encode, search, inspect, doctor):
+for verb in (demo, fit, tune, encode, search, evaluate, inspect, doctor):
     app.command()(verb)
 for step in (compress, status, sweep, cutover, rollback, finalize):
     app.command()(step)
