@@ -64,7 +64,7 @@ def work(folder: Path, back: bool) -> None:
     """Do the whole job, or go on with it; then roll it back if asked to."""
     job = compress(
         EdgeHome(folder / "shard"),
-        model=None if (folder / "job" / "model").exists() else random_model(),
+        model=random_model(),
         k=8,
         job=folder / "job",
         progress=False,

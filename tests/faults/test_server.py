@@ -69,8 +69,7 @@ def finished(server: RestShim, client: QdrantClient, folder: Path, seed: int | N
     for _ in range(20):
         try:
             home = QdrantHome(client, "docs", retry=QUICK)
-            model = None if (folder / "model").exists() else random_model()
-            job = compress(home, model=model, k=8, job=folder, progress=False)
+            job = compress(home, model=random_model(), k=8, job=folder, progress=False)
             job.cutover()
             break
         except StoreError:
