@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from csrkit.errors import FormatError, MissingExtra
-from csrkit.model import CSRModel
+from csrkit.metrics import Interval
+from csrkit.model import Card, CSRModel, Measured, Setting
 
 MakeModel = Callable[..., CSRModel]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -87,3 +88,28 @@ def test_without_the_extra_the_pip_line_is_told(
     assert str(caught.value) == (
         f'{purpose} needs huggingface_hub, which is not installed: pip install "csrkit[hub]"'
     )
+
+
+def test_a_card_goes_along(make_model: MakeModel, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub", reason="needs the extra csrkit[hub]")
+    plain = make_model()
+    recall = Interval(0.5, 0.5, 1.0)
+    row = Measured(
+        setting=Setting(2), recall=recall, worst=0, posting_cost=1, ms=1, cost=1, short=0
+    )
+    card = Card(
+        csrkit="0.1.0",
+        fingerprint=plain.fingerprint,
+        k_doc=5,
+        residuals=False,
+        n_docs=10,
+        n_queries=20,
+        queries="given",
+        limit=10,
+        store="MemoryStore",
+        seed=0,
+        measured=(row,),
+    )
+    plain.with_card(card).push_to_hub("acme/tuned", api=FolderHub(tmp_path))
+    back = CSRModel.from_hub("acme/tuned", cache_dir=tmp_path, local_files_only=True)
+    assert back.card == card

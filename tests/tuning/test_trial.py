@@ -82,6 +82,15 @@ def test_too_little_is_refused(docs: np.ndarray, model: CSRModel) -> None:
         trial(model, few, PLAN, MemoryStore())
 
 
+def test_queries_that_are_documents_are_noticed(docs: np.ndarray, model: CSRModel) -> None:
+    def of(queries: np.ndarray) -> Trial:
+        return trial(model, split(docs, queries, 32, 500, seed=0), PLAN, MemoryStore())
+
+    with pytest.warns(UserWarning, match="^60 of 60 queries are documents, which find themselves"):
+        of(docs[100:160] * 3)
+    of(np.concatenate([docs[:20], -docs[20:60]]))  # warnings are errors
+
+
 def test_a_store_in_use_is_refused(docs: np.ndarray, model: CSRModel, store: Store) -> None:
     store.upsert([1], model.encode(docs[:1]))
     with pytest.raises(ConfigError, match="expected an empty store to measure in, got one of 1 "):

@@ -219,6 +219,7 @@ def _lines(card: Card, codec: Path) -> Iterator[str]:
     yield from table(header, [_cells(row, card) for row in _frontier(card)])
     yield ""
     yield "shown: settings that no cheaper one reaches; intervals hold together, with 95%"
+    yield f"ms: median of one query alone, BLAS on one thread, in {card.store}"
     sparse = [one for one in card.calibrations if one.rescore is None]
     if sparse:
         errors = ", ".join(f"{one.mean_error:.3f} at k={one.k}" for one in sparse)

@@ -146,8 +146,8 @@ class Card(_Frozen):
     limit: int = Field(ge=1, description="hits per query that recall is of")
     store: str = Field(description="type of the store that was searched")
     seed: int = Field(ge=0, description="of the choice of queries and of the intervals")
-    measured: tuple[Measured, ...] = Field(min_length=1, max_length=2000)
-    calibrations: tuple[Calibration, ...] = Field(default=(), max_length=200)
+    measured: tuple[Measured, ...] = Field(min_length=1, max_length=10_000)
+    calibrations: tuple[Calibration, ...] = Field(default=(), max_length=2000)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

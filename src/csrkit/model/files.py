@@ -34,7 +34,7 @@ CARD = "card.json"
 README = "README.md"
 _KINDS = {  # what each is called, the bytes it usually has, and the most that are read
     CONFIG: ("config", 2000, 1 << 20),
-    CARD: ("card", 50_000, 1 << 22),
+    CARD: ("card", 20_000, 1 << 24),
 }
 _Json = TypeVar("_Json", bound="BaseModel")
 _PAIRED = "config_sha256"  # in the weights' metadata: which config they were saved with

@@ -57,6 +57,7 @@ def tune(
         docs: Rows (n, dim), the documents that are to be searched: whatever
             `csrkit.fit` takes.
         queries: Rows (q, dim), real queries; best not those that `csrkit.fit` saw.
+            If most of them are rows of docs there is a warning: they find themselves.
         k_doc: Latents per stored code; by default the longest rung.
         limit: Hits per query, and the depth of recall.
         dense: Whether to measure rescoring by dense vectors too. They are read

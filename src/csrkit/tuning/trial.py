@@ -7,6 +7,7 @@ with every query.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -34,6 +35,7 @@ __all__ = ["LEAST_QUERIES", "Plan", "Split", "Trial", "split", "trial"]
 
 LEAST_QUERIES = 20  # an interval of fewer is too wide to choose by
 BLOCK_ROWS = 4096
+SAME = 1 - 1e-5  # cosine of a row with itself, in float32 with room for another encoding of it
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,20 @@ def trial(model: CSRModel, parts: Split, plan: Plan, store: Store) -> Trial:
         searchers["dense"] = Searcher(
             model, store, k_doc=plan.k_doc, rescore="dense", dense=_dense_of(parts.docs)
         )
+    _warn_of_documents(best.nearest(), parts.kind)
     residuals = isinstance(store, ResidualStore) and store.residual_bytes > 0
     return Trial(parts, best.rows, searchers, residuals)
+
+
+def _warn_of_documents(nearest: Floats, kind: str) -> None:
+    """Say so where given queries are documents: each finds itself first, at no effort."""
+    same = int((nearest > SAME).sum())
+    if kind == "given" and same > len(nearest) // 2:
+        warnings.warn(
+            f"{same} of {len(nearest)} queries are documents, which find themselves: recall is "
+            "higher than real queries have; leave queries=None to take documents out first",
+            stacklevel=4,
+        )
 
 
 def _blocks(parts: Split) -> Iterator[tuple[NDArray[np.int64], Floats]]:
@@ -206,6 +220,10 @@ class _Best:
         self._limit = limit
         self._scores = np.empty((len(queries), 0), dtype=np.float32)
         self.rows = np.empty((len(queries), 0), dtype=np.int64)
+
+    def nearest(self) -> Floats:
+        """Return the cosine of each query with its nearest document, float32 (q,)."""
+        return self._scores[:, 0]
 
     def add_(self, rows: NDArray[np.int64], vectors: Floats) -> None:
         """See more documents: their numbers int64 (m,) and unit vectors float32 (m, dim)."""
