@@ -193,12 +193,14 @@ class _PrefixErrors(torch.autograd.Function):
         grad_values = torch.zeros_like(values)
         source = torch.empty_like(indices[:, : ladder[-1]])
         rows = torch.arange(batch, device=values.device)[:, None]
-        suffix = residuals  # in place: a second copy of the largest tensor costs more than the sums
+        suffix = torch.empty_like(residuals)
         # a latent of rung r takes part in every longer prefix: sum from behind
         for rung in reversed(range(len(ladder))):
-            suffix[rung].mul_(2 * grads[0][rung])
+            factor, own = 2 * grads[0][rung], residuals[rung]
             if rung + 1 < len(ladder):
-                suffix[rung] += suffix[rung + 1]
+                torch.addcmul(suffix[rung + 1], own, factor, out=suffix[rung])
+            else:
+                torch.mul(own, factor, out=suffix[rung])
             part = slice(ladder[rung - 1] if rung else 0, ladder[rung])
             grad_values[:, part] = _dots(indices[:, part], suffix[rung], weight)
             source[:, part] = rows + rung * batch
@@ -219,7 +221,7 @@ def prefix_errors(
 
     One pass over the longest prefix serves all rungs; the residuals are kept
     for the backward pass, so that nothing of size (rungs, batch, dim) is made
-    twice. The backward pass works in them: it can run once, and they are valid until then.
+    twice.
 
     Args:
         x: What should come out, float (batch, dim); gets no gradient.
