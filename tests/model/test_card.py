@@ -327,6 +327,19 @@ def test_efforts_rise_in_cost_and_recall(card: Card, rescore: Any) -> None:
     assert recalls == sorted(recalls)
 
 
+@given(CARDS)
+def test_the_frontier_is_what_is_worth_its_cost(card: Card) -> None:
+    shown = card.frontier()
+    costs, recalls = [row.cost for row in shown], [row.recall.value for row in shown]
+    assert costs == sorted(costs)
+    assert recalls == sorted({*recalls})
+    for row in card.measured:
+        if row not in shown:  # another is no dearer and no worse
+            assert any(o.cost <= row.cost and o.recall.value >= row.recall.value for o in shown)
+    for effort in ("fast", "balanced", "accurate"):
+        assert card.effort(effort) in shown
+
+
 def test_what_it_cannot_choose_is_said() -> None:
     card = make_card(row(Setting(8, 20, "dense"), 0.9125, value=0.95))
     for recall in (0.0, -1, 1.01, float("nan")):

@@ -216,7 +216,7 @@ def _lines(card: Card, codec: Path) -> Iterator[str]:
     yield f"{codec}: {card.summary()}"
     yield ""
     header = ["k", "candidates", "rescore", "recall", "interval", "worst 5%", "ms", "effort"]
-    yield from table(header, [_cells(row, card) for row in _frontier(card)])
+    yield from table(header, [_cells(row, card) for row in card.frontier()])
     yield ""
     yield "shown: settings that no cheaper one reaches; intervals hold together, with 95%"
     yield f"ms: median of one query alone, BLAS on one thread, in {card.store}"
@@ -224,16 +224,6 @@ def _lines(card: Card, codec: Path) -> Iterator[str]:
     if sparse:
         errors = ", ".join(f"{one.mean_error:.3f} at k={one.k}" for one in sparse)
         yield f"score_threshold without rescoring: cosines off by {errors} (mean)"
-
-
-def _frontier(card: Card) -> list[Measured]:
-    """List the settings of rising cost of which each has a recall none before it has."""
-    best, rows = -1.0, []
-    for row in sorted(card.measured, key=lambda row: (row.cost, -row.recall.value)):
-        if row.recall.value > best:
-            best = row.recall.value
-            rows.append(row)
-    return rows
 
 
 def _cells(row: Measured, card: Card) -> list[str]:

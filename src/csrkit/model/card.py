@@ -234,6 +234,15 @@ class Card(_Frozen):
         enough = EFFORT_SHARES[effort] * max(row.recall.value for row in rows)
         return min((row for row in rows if row.recall.value >= enough), key=_by_cost)
 
+    def frontier(self) -> list[Measured]:
+        """Return the rows whose recall no cheaper one reaches, cheapest first."""
+        best, kept = -1.0, []
+        for row in sorted(self.measured, key=_by_cost):
+            if row.recall.value > best:
+                best = row.recall.value
+                kept.append(row)
+        return kept
+
     def _rows(self, rescore: Rescore | Literal["any"] | None) -> list[Measured]:
         kinds = {None, "codes", "dense"} if rescore == "any" else {None, rescore}
         rows = [row for row in self.measured if row.setting.rescore in kinds]
