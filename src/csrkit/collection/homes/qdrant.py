@@ -280,7 +280,7 @@ class QdrantHome:
             absent = self._put(points)
             if not absent:
                 break
-            gone += absent
+            gone += [stored_id(one.id) for one in points if stored_id(one.id) in absent]
             points = [one for one in points if stored_id(one.id) not in absent]
         return gone
 
