@@ -17,7 +17,10 @@ import csrkit
 from csrkit.cli.codes import ExitCode
 from csrkit.cli.verbs import app
 
-VERBS = ("demo", "fit", "tune", "encode", "search", "inspect", "doctor")
+VERBS = (
+    *("demo", "fit", "tune", "encode", "search", "evaluate", "inspect", "doctor"),
+    *("compress", "status", "sweep", "cutover", "rollback", "finalize"),
+)
 HEAVY = {"numpy", "pydantic", "qdrant_client", "qdrant_edge", "scipy", "torch", "tqdm"}
 START_BUDGET = 0.4  # seconds on top of a bare interpreter
 

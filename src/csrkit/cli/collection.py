@@ -204,7 +204,7 @@ def _opened(
 
 
 def status(job: JobFolder, as_json: Json = False) -> None:
-    """Show how far a job is, also while another process works on it."""
+    """Show how far a job is, also while it runs."""
     from csrkit.collection.status import read_status
 
     facts = _facts(job, read_status(job), f"job {job}")
@@ -228,7 +228,7 @@ def sweep(
     as_json: Json = False,
     progress: Progress = None,
 ) -> None:
-    """Encode what was written past the job: points without a code, or with an old one."""
+    """Encode points that lack a code, or whose code is stale."""
     if dry_run:
         return _dry(job, "encode points without a code or with an old one", as_json=as_json)
     with _opened(job, "sweep", progress, rate) as work:
@@ -246,7 +246,7 @@ def cutover(
     as_json: Json = False,
     progress: Progress = None,
 ) -> None:
-    """Encode what was written late, check every code, and mark the codes as live.
+    """Sweep, check every code, and mark the job ready to search.
 
     Searches use them once their caller names them; the dense vector stays.
     """
@@ -280,7 +280,7 @@ def finalize(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Keep the dense vector, move it to disk, or drop it for good; shows what that saves."""
+    """Keep the dense vector, move it to disk, or drop it."""
     if dry_run:
         return _dry(job, f"finalize: {dense.value} the dense vector", as_json=as_json)
     with _opened(job, "finalize") as work:

@@ -100,7 +100,7 @@ def inspect(
     ] = "text",
     as_json: Json = False,
 ) -> None:
-    """Show what a codec is and what it costs, or what a latent stands for.
+    """Show what a codec, or one latent of it, is and costs.
 
     Balance of the latents, posting cost and bytes at each k, size and origin.
     """  # noqa: DOC501  # the docstring is the help
