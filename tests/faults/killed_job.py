@@ -124,6 +124,7 @@ def forked(call: Callable[[], Any], answer: Path) -> int:
 def main(folder: Path, seed: int, moments: int) -> bool:
     backfill.RANGE_POINTS = 48
     Pace.__init__.__kwdefaults__["size"] = 16
+    setattr(Pace, "done", lambda *_: None)  # noqa: B010  # else the load decides on the moments
     pristine, answer = folder / "pristine", folder / "answer.json"
     assert forked(lambda: make_pristine(pristine), answer) == 0
     rng = np.random.default_rng(seed)
