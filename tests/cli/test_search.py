@@ -126,7 +126,11 @@ def test_an_explanation_adds_up(run: Callable, codec: Path, url: str, queries: P
             assert hit["id"] in next(lines)
             first = why["shared"][0]
             start = f"sparse score {why['score']:.3f}, latents {first['latent']} ("
-            assert next(lines).strip().startswith(start)
+            line = next(lines)
+            assert line.strip().startswith(start)
+            assert len(line) <= 100
+            more = len(parts) - line.count("(")
+            assert line.endswith(f" and {more} more" if more else ")")
 
 
 def test_a_recall_is_chosen_from_the_card(

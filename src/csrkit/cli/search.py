@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "HitFacts", "SearchFacts", "hit_facts", "hit_lines", "search"]
 
-MOST_LATENTS = 6  # of an explanation, in text
+MOST_LATENTS = 4  # of an explanation, in text
 
 
 class Effort(StrEnum):
@@ -300,7 +300,8 @@ def _explanation_line(why: ExplanationFacts) -> str:
     latents = [f"{one.latent} ({one.contribution:.3f})" for one in why.shared[:MOST_LATENTS]]
     more = len(why.shared) - len(latents)
     tail = f" and {more} more" if more > 0 else ""
-    return f"         sparse score {why.score:.3f}, latents {', '.join(latents)}{tail}"
+    line = f"sparse score {why.score:.3f}, latents {', '.join(latents)}{tail}"
+    return " " * 9 + one_line(line, width() - 9)
 
 
 def hit_lines(hits: list[HitFacts], text_field: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ from csrkit.search.queries import as_queries, unit_rows
 from csrkit.search.results import Results
 from csrkit.search.stages import stages
 from csrkit.search.threshold import Threshold
-from csrkit.stores._checks import checked_limit
+from csrkit.stores.adapter import checked_limit
 from csrkit.stores.base import CodecStore, ResidualStore
 from csrkit.vectors import SparseVectors
 
