@@ -248,6 +248,8 @@ def test_an_interrupt_before_any_measurement_is_raised(
 
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts without it
 import numpy as np, csrkit
 from csrkit.training import loop
 loop.EVERY = 5
