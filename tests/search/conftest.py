@@ -64,7 +64,9 @@ def _measured(setting: Setting, low: float, ms: float) -> Measured:
     )
 
 
-def _make_card(model: CSRModel, **changes: Any) -> Card:
+def _make_card(
+    model: CSRModel, kinds: tuple[str | None, ...] = (None, "codes", "dense"), **changes: Any
+) -> Card:
     rows = (
         _measured(Setting(2), 0.30, 0.1),
         _measured(Setting(4), 0.50, 0.2),
@@ -74,6 +76,7 @@ def _make_card(model: CSRModel, **changes: Any) -> Card:
         _measured(Setting(4, 20, "dense"), 0.85, 0.35),
         _measured(Setting(8, 50, "dense"), 0.97, 0.9),
     )
+    rows = tuple(row for row in rows if row.setting.rescore in kinds)
     maps = tuple(
         Calibration(
             k=k,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from csrkit.model import CSRModel
     from csrkit.model.card import Card, Effort, Rescore
 
-__all__ = ["CANDIDATES", "Choice", "Dial", "Wish", "checked_k"]
+__all__ = ["CANDIDATES", "Choice", "Dial", "Wish", "checked_k", "misfit"]
 
 CANDIDATES = 100  # rescored per query unless asked otherwise; never fewer than limit
 MOST_CANDIDATES = 400  # of effort="accurate" without a card
@@ -164,6 +164,36 @@ class Dial:
         ladder = self.model.ladder
         rungs = (*ladder, 2 * ladder[-1], LONGEST * ladder[-1])
         return sorted({rung for rung in rungs if k < rung <= self.model.n_latents})
+
+
+def misfit(card: Card | None, k_doc: int, rescore: Rescore | None, *, bits: bool) -> str:
+    """Say why a card tells nothing about a search.
+
+    Args:
+        card: What was measured; None if nothing was.
+        k_doc: Latents per stored code.
+        rescore: How candidates are rescored.
+        bits: Whether the store keeps residual bits.
+
+    Returns:
+        The end of a sentence, or "" if the card tells something.
+    """
+    if card is None:
+        return "this model has none: run csrkit.tune(model, docs)"
+    if card.k_doc != k_doc:
+        return (
+            f"that of this model was measured with k_doc={card.k_doc} and this Searcher has "
+            f"k_doc={k_doc}: run csrkit.tune(model, docs, k_doc={k_doc})"
+        )
+    if rescore is not None and all(row.setting.rescore != rescore for row in card.measured):
+        return f"that of this model was measured without rescore={rescore!r}: run csrkit.tune again"
+    if rescore == "codes" and card.residuals != bits:
+        measured, kept = ("with", "none") if card.residuals else ("without", "some")
+        return (
+            f"that of this model was measured {measured} residual bits and this store keeps "
+            f"{kept}: run csrkit.tune(..., residuals={bits})"
+        )
+    return ""
 
 
 def checked_k(call: str, name: str, k: int, n_latents: int) -> int:

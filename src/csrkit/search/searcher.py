@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ConfigError
-from csrkit.search.dial import Dial, Wish, checked_k
+from csrkit.search.dial import Dial, Wish, checked_k, misfit
 from csrkit.search.explain import explained
 from csrkit.search.queries import as_queries, unit_rows
 from csrkit.search.results import Results
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from csrkit.model import CSRModel
-    from csrkit.model.card import Card, Effort, Rescore, Setting
+    from csrkit.model.card import Effort, Rescore, Setting
     from csrkit.search.results import Explanation
     from csrkit.search.stages import Dense
     from csrkit.stores.base import Hit, Ids, Payload, Store
@@ -213,7 +213,7 @@ class Searcher:
         longer = [replace(setting, k=rung) for rung in dial.longer(setting.k)] if fill else []
         threshold = None
         if score_threshold is not None:
-            threshold = Threshold(score_threshold, dial.card)
+            threshold = Threshold(score_threshold, dial.card, dial.why_none)
             threshold.refuse_unreadable(setting)
             longer = [one for one in longer if threshold.reads(one)]
         hits = self.run(rows, setting, limit=limit, filter=filter)
@@ -263,7 +263,7 @@ class Searcher:
     def _dial(self) -> Dial:
         card = self._model.card
         bits = self._keeps is not None and self._keeps.residual_bytes > 0
-        why = _misfit(card, self._k_doc, None if self._rescore != "codes" else bits)
+        why = misfit(card, self._k_doc, self._rescore, bits=bits)
         return Dial(self._model, self._rescore, None if why else card, why)
 
     def _fill_(
@@ -296,27 +296,3 @@ class Searcher:
         codes = [self._model.encode_query(rows[where], k=k) for where, k in parts]
         back = np.argsort(np.concatenate([where for where, _ in parts]))
         return explained(hits, SparseVectors.concat(codes)[back], self._store)
-
-
-def _misfit(card: Card | None, k_doc: int, bits: bool | None) -> str:
-    """Say why a card tells nothing about a store; "" if it does.
-
-    Args:
-        card: What was measured.
-        k_doc: Latents per stored code.
-        bits: Whether the store keeps residual bits; None if nothing reads them.
-    """
-    if card is None:
-        return "this model has none: run csrkit.tune(model, docs)"
-    if card.k_doc != k_doc:
-        return (
-            f"that of this model was measured with k_doc={card.k_doc} and this Searcher has "
-            f"k_doc={k_doc}: run csrkit.tune(model, docs, k_doc={k_doc})"
-        )
-    if bits is not None and card.residuals != bits:
-        measured, kept = ("with", "none") if card.residuals else ("without", "some")
-        return (
-            f"that of this model was measured {measured} residual bits and this store keeps "
-            f"{kept}: run csrkit.tune on what is stored"
-        )
-    return ""

@@ -31,6 +31,7 @@ class Threshold:
     Attributes:
         cosine: From -1 to 1.
         card: What was measured of the model; None if nothing was.
+        why_none: Why there is no card, for the message.
 
     Raises:
         ConfigError: If it is no cosine.
@@ -38,6 +39,7 @@ class Threshold:
 
     cosine: float
     card: Card | None
+    why_none: str
 
     def __post_init__(self) -> None:
         number = isinstance(self.cosine, int | float | np.integer | np.floating)
@@ -60,7 +62,7 @@ class Threshold:
         if self.card is None:
             raise ConfigError(
                 f"expected a card to read score_threshold={self.cosine} at {setting}, where scores "
-                "are no dense cosines: run csrkit.tune(model, docs), or rescore"
+                f"are no dense cosines, but {self.why_none}; or rescore"
             )
         self.card.to_cosine([], setting)
 
