@@ -200,6 +200,21 @@ def test_no_cliff_is_told_too_and_csr_beside_the_fastest(
     )
 
 
+def test_many_cliffs_are_counted_but_csr_is_told(
+    made_report: MadeReport, made_row: MadeRow
+) -> None:
+    graphs = [
+        made_row(f"graph {i}", "graph", size=900, ms=0.1 + i, recall=0.96, drop=(0, 0.1 + i / 10))
+        for i in range(6)
+    ]
+    csr = made_row(size=100, ms=0.6, recall=0.95, slow=(1, 2))
+    verdict = made_report(*graphs, csr).verdict()
+    told = [line for line in verdict if line.endswith("when a filter keeps 1% of the points.")]
+    assert [line.partition(" falls")[0] for line in told[:3]] == ["graph 5", "graph 4", "graph 3"]
+    assert told[3:] == ["csr slows from 0.60 ms to 1.2 ms when a filter keeps 1% of the points."]
+    assert "Filters take recall or time from 3 more methods." in verdict
+
+
 def test_nothing_is_said_of_filters_that_were_not_tried(
     made_report: MadeReport, made_row: MadeRow
 ) -> None:

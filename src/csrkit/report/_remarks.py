@@ -24,7 +24,7 @@ __all__ = ["building_title", "filters_title", "remarks"]
 CLIFF = 0.05  # recall@10 lost under a filter, or
 SLOWER = 1.5  # times slower under it, from which on it is worth a sentence
 ENOUGH = 0.9  # recall@10 that a user of filters is taken to ask for
-MANY = 3  # names that a title can hold
+MANY = 3  # names that a title can hold, and sentences about one thing
 
 
 def remarks(report: Report, time: Sequence[Step]) -> list[str]:
@@ -49,7 +49,7 @@ def _filters(rows: Sequence[Row]) -> list[str]:
     shown = [row for row in map(typical, curves(rows)) if row.filtered]
     if not shown:
         return []
-    cliffs = [_cliff(row) for row in shown if _harmed(row)]
+    cliffs = _cliffs([row for row in shown if _harmed(row)])
     share = min(cell.share for row in shown for cell in row.filtered)
     keeps = f"Under a filter that keeps {spell_share(share)} of the points"
     if not cliffs:
@@ -81,6 +81,17 @@ def _slows(row: Row) -> bool:
 
 def _harmed(row: Row) -> bool:
     return bool(row.filtered) and (_falls(row) or _slows(row))
+
+
+def _cliffs(harmed: Sequence[Row]) -> list[str]:
+    """Tell the worst few, CSR among them, and count the others."""
+    worst = sorted(harmed, key=lambda row: _hardest(row).recall - row.recall10.value)
+    told = worst[:MANY]
+    if not any(row.family == "csr" for row in told):
+        told += [row for row in worst if row.family == "csr"][:1]
+    more = len(worst) - len(told)
+    others = [f"Filters take recall or time from {more} more methods."] if more else []
+    return [*(_cliff(row) for row in told), *others]
 
 
 def _cliff(row: Row) -> str:
