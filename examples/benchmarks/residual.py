@@ -48,21 +48,19 @@ class Sizes(NamedTuple):
 
     rescoring: tuple[tuple[int, int], ...]  # k of documents, k of queries
     bits: tuple[float, ...]  # per dimension
-    split: tuple[int, ...]  # k of documents and queries
-    total: int  # bytes of code and bits
+    split: dict[int, tuple[int, ...]]  # bytes of code and bits; k of documents and queries
     products: tuple[int, ...]  # bytes of PQ and OPQ
     rabitq: tuple[int, ...]  # bits per dimension
 
 
 FULL = Sizes(
-    ((16, 8), (16, 16), (20, 20), (21, 21), (28, 28), (32, 16), (32, 32)),
+    ((16, 16), (20, 20), (21, 21), (28, 28), (32, 32)),
     (0.25, 0.5, 0.75, 1, 1.5, 2, 4),
-    (8, 12, 16, 20, 24, 32),
-    160,
+    {64: (8, 12, 16), 160: (8, 12, 16, 20, 24, 32)},
     (64, 160),
     (1, 2),
 )
-TOY = Sizes(((4, 4),), (0.5, 1), (4,), 60, (8,), (1,))
+TOY = Sizes(((4, 4),), (0.5, 1), {60: (4,)}, (8,), (1,))
 
 
 def rounded(codes: SparseVectors) -> SparseVectors:
@@ -183,7 +181,6 @@ def rescoring(models: Sequence[CSRModel], data: Dataset, sizes: Sizes) -> None:
                 ("codes", code): plain.by_codes(),
                 ("refitted codes", code): refitted.by_codes(),
                 ("codes + bits", code + model.residual_bytes): plain.with_bits(),
-                ("refitted codes + bits", code + model.residual_bytes): refitted.with_bits(),
                 ("dense", ""): plain.dense(),
             }
             for way, numbers in ways.items():
@@ -232,11 +229,11 @@ def without_bits(model: CSRModel) -> csrkit.model.ModelConfig:
     return model.config.model_copy(update={"residual_bits": ()})
 
 
-def split(models: Sequence[CSRModel], data: Dataset, sizes: Sizes) -> None:
+def split(models: Sequence[CSRModel], data: Dataset, total: int, lengths: Sequence[int]) -> None:
     rows: Rows = {}
-    for k in sizes.split:
+    for k in lengths:
         for model in models:
-            left = sizes.total - ENTRY_BYTES * k
+            left = total - ENTRY_BYTES * k
             other = with_bits(model, data.docs, 8 * (left - 4))
             at = stage(other, data, k, k, refit=False)
             sparse, best = at.ranked(at.scores), at.dense()
@@ -244,7 +241,7 @@ def split(models: Sequence[CSRModel], data: Dataset, sizes: Sizes) -> None:
             numbers = [cost, *sparse[:1], *at.with_bits(), *best[:1]]
             rows.setdefault((k, ENTRY_BYTES * k, left), []).append(numbers)
     header = ["k", "code", "bits", "cost", "sparse recall@10", "recall@10", "nDCG@10", "dense"]
-    show(f"Split of {sizes.total} bytes", header, rows)
+    show(f"Split of {total} bytes", header, rows)
 
 
 def costs(model: CSRModel, data: Dataset, k: int) -> Iterator[str]:
@@ -311,7 +308,8 @@ def main() -> None:
         rescoring(models, data, sizes)
         rivals(data, sizes)
         bits(models, data, sizes)
-        split(models, data, sizes)
+        for total, lengths in sizes.split.items():
+            split(models, data, total, lengths)
         print("\n".join(costs(models[0], data, sizes.rescoring[-1][0])), end="\n\n")
 
 
