@@ -60,11 +60,15 @@ class Prefetched:
 
 
 def random_model(shape: Shape) -> CSRModel:
-    """Make a model of unit rows with small biases; speed does not depend on training."""
+    """Make a model of unit rows with small biases; speed does not depend on training.
+
+    Its bits are shared out about as `csrkit.fit` does it: more to fewer directions.
+    """
     config = ModelConfig(
         dim=shape.dim,
         n_latents=shape.latents,
         ladder=(shape.k,),
+        residual_bits=(shape.dim // 4, shape.dim // 4, shape.dim // 12),
         provenance=Provenance(csrkit="benchmark", rows=0, steps=0),
     )
     rng = np.random.default_rng(1)
@@ -74,9 +78,9 @@ def random_model(shape: Shape) -> CSRModel:
     }
     weights = unit_rows(shape.latents, shape.dim, 2)
     scales = np.full_like(arrays["scales"], 0.5)
-    return CSRModel(
-        config=config, **(arrays | {"encoder": weights, "decoder": weights, "scales": scales})
-    )
+    basis = np.linalg.qr(arrays["residual_basis"].T)[0].T * shape.dim**-0.5
+    made = {"encoder": weights, "decoder": weights, "scales": scales, "residual_basis": basis}
+    return CSRModel(config=config, **(arrays | made))
 
 
 def compare(model: CSRModel, hits: list[Hit], query: NDArray[np.float32], docs: NDArray) -> float:
