@@ -23,7 +23,7 @@ def few_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time few queries and weigh no memory: no test here depends on the numbers."""
     monkeypatch.setattr("csrkit.evaluation.measure.TIMED", 4)
     monkeypatch.setattr("csrkit.evaluation.measure.FILTERED", 4)
-    monkeypatch.setattr("csrkit.evaluation.csr.resident", lambda folder, queries: None)
+    monkeypatch.setattr("csrkit.evaluation.stored.resident", lambda folder, queries: None)
 
 
 @pytest.fixture

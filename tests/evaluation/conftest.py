@@ -24,7 +24,7 @@ def few_times(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unweighed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start no process to measure memory in, where memory is not the subject."""
-    monkeypatch.setattr("csrkit.evaluation.csr.resident", lambda folder, queries: None)
+    monkeypatch.setattr("csrkit.evaluation.stored.resident", lambda folder, queries: None)
 
 
 class Data(NamedTuple):

@@ -39,7 +39,7 @@ def methods(name: str, dim: int) -> Sequence[Method]:
     """Return the methods behind a name, one per size of their codes.
 
     Args:
-        name: One of `DEFAULT`, or "sentence-transformers".
+        name: One of `DEFAULT`.
         dim: Width of the embeddings.
 
     Returns:

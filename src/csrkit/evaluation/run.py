@@ -9,11 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csrkit.baselines import DEFAULT, least_docs, methods
+from csrkit.baselines.base import engine
 from csrkit.errors import ConfigError
 from csrkit.evaluation.built import Built
-from csrkit.evaluation.csr import coded, embedded
+from csrkit.evaluation.csr import coded
 from csrkit.evaluation.machine import machine
 from csrkit.evaluation.measure import TIMED, measured
+from csrkit.evaluation.published import NAME, library, published
+from csrkit.evaluation.stored import embedded
 from csrkit.evaluation.trial import Known, Trial, trial
 from csrkit.report import Report, Row
 
@@ -57,7 +60,8 @@ def evaluate(
         labels: One class per document. Adds 1-NN accuracy.
         query_labels: One class per query; with labels and queries only.
         baselines: Names out of `csrkit.baselines.DEFAULT`, in the order to be measured;
-            () measures the codes alone.
+            () measures the codes alone. "sentence-transformers" is one more, not in the
+            default: it trains that library's CSR, once per k (extras ``bench`` and ``train``).
         k_doc: Latents per stored code, for queries at each rung up to it. None: documents
             and queries both at each rung, one store after the other.
         n_queries: Most queries to ask, drawn at random. More narrow the intervals.
@@ -89,10 +93,10 @@ def evaluate(
     data = trial(docs, queries, model.dim, known, n_queries, seed)
     _refuse_few(baselines, len(data.docs))
     builds = [
-        _Build(name, _built(method, data, seed))
-        for name, group in zip(baselines, plan, strict=True)
-        for method in group
+        _Build(name, _built(method, data, seed)) for name, group in plan.items() for method in group
     ]
+    if NAME in baselines:
+        builds += [_Build(NAME, published(model, data, k, seed=seed)) for k, _ in rungs]
     builds += [_Build(f"csr k={k}", coded(model, data, k, ks)) for k, ks in rungs]
     return Report(
         title=f"{len(data.docs)} embeddings of {model.dim} dimensions" if title is None else title,
@@ -130,11 +134,16 @@ def _rungs(model: CSRModel, k_doc: int | None) -> list[tuple[int, list[int]]]:
     return [(k_doc, [k for k in model.ladder if k <= k_doc] or [k_doc])]
 
 
-def _plan(baselines: Sequence[str], dim: int) -> list[Sequence[Method]]:
-    """Look all names up before the work."""
+def _plan(baselines: Sequence[str], dim: int) -> dict[str, Sequence[Method]]:
+    """Look all names up before the work, and import what it needs: no part of a build."""
     if isinstance(baselines, str):
         raise ConfigError(f"expected a list of baselines, got {baselines!r}: [{baselines!r}]?")
-    return [methods(name, dim) for name in baselines]
+    if NAME in baselines:
+        library()
+    plan = {name: methods(name, dim) for name in baselines if name != NAME}
+    if plan:
+        engine()
+    return plan
 
 
 def _refuse_few(baselines: Sequence[str], n_docs: int) -> None:
