@@ -96,6 +96,12 @@ class TestUrl:
             open_url(url)
         assert "s3cret" not in str(caught.value)
 
+    @pytest.mark.parametrize("port", ["70000", "x", "-1", "s3cret@host"])
+    def test_a_port_that_cannot_be_is_refused(self, port: str) -> None:
+        with pytest.raises(ConfigError, match=r"expected (a port|qdrant://host)") as caught:
+            open_url(f"qdrant://host:{port}/docs")
+        assert "s3cret" not in str(caught.value)
+
     @pytest.mark.parametrize("host", ["example.com", "10.0.0.1", "localhost.example.com"])
     def test_the_key_does_not_leave_the_machine_in_the_clear(
         self, host: str, monkeypatch: pytest.MonkeyPatch

@@ -45,6 +45,13 @@ class Address(NamedTuple):
         parts = urlsplit(url)
         collection = unquote(parts.path.removeprefix("/"))
         whole = parts.hostname and collection and "/" not in parts.path.removeprefix("/")
+        try:
+            port = parts.port or 6333
+        except ValueError as error:
+            raise ConfigError(
+                f"expected a port from 1 to 65535 in {parts.scheme}://{parts.hostname or ''}:port"
+                f"{parts.path}, or none for 6333"
+            ) from error
         more = parts.query or parts.fragment or parts.username is not None
         if parts.scheme not in ("qdrant", "qdrant+https") or not whole or more:
             raise ConfigError(
@@ -53,7 +60,7 @@ class Address(NamedTuple):
                 f"got {parts.scheme}://{parts.hostname or ''}{parts.path}"
             )
         tls = parts.scheme == "qdrant+https"
-        return cls(str(parts.hostname), parts.port or 6333, tls, collection)
+        return cls(str(parts.hostname), port, tls, collection)
 
     def client(self) -> QdrantClient:
         """Return a client, with the key of the environment variable QDRANT_API_KEY if set.
