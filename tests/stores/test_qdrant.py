@@ -10,7 +10,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores import QdrantStore
-from csrkit.stores._collection import _wait_s
+from csrkit.stores._failures import wait_s
 from csrkit.stores._retry import Retry
 from csrkit.stores.qdrant import open_url
 from csrkit.stores.testing import random_codes
@@ -75,7 +75,7 @@ class Rpc(Exception):
     ],
 )
 def test_which_failures_may_pass(error: Exception, wait: float | None) -> None:
-    assert _wait_s(error) == wait
+    assert wait_s(error) == wait
 
 
 class TestUrl:

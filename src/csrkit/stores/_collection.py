@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
 from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._checks import Held
+from csrkit.stores._failures import reason, wait_s
 from csrkit.stores._points import residual_name
 
 if TYPE_CHECKING:
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Collection"]
 
 T = TypeVar("T")
-_RETRYABLE = {408, 429, 500, 502, 503, 504}
-_RETRYABLE_GRPC = {"ABORTED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
-_NETWORK = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 
 
 class Collection:
@@ -253,10 +248,10 @@ class Collection:
             StoreError: If it failed for good; the cause is chained.
         """
         try:
-            return self._retry.run(call, _wait_s)
+            return self._retry.run(call, wait_s)
         except Exception as error:
             raise StoreError(
-                f"collection {self.title!r}: cannot {doing}: {_reason(error)}"
+                f"collection {self.title!r}: cannot {doing}: {reason(error)}"
             ) from error
 
     def write(self, doing: str, call: Callable[[], list[models.UpdateResult]]) -> None:
@@ -285,30 +280,3 @@ def _index(on_disk: bool | None, datatype: Datatype | None) -> models.SparseInde
             f"expected a datatype of float32, float16 or uint8, got {datatype!r}"
         ) from error
     return models.SparseIndexParams(on_disk=on_disk, datatype=kind)
-
-
-def _wait_s(error: Exception) -> float | None:
-    """Return the seconds to wait before trying again at least, None if it cannot help."""
-    if isinstance(error, ResourceExhaustedResponse):
-        return float(error.retry_after_s)
-    if type(error) is QdrantException:  # a Retry-After that is a date, which the client refuses
-        return 0.0
-    if isinstance(error, UnexpectedResponse):
-        return 0.0 if error.status_code in _RETRYABLE else None
-    if isinstance(error, ResponseHandlingException):
-        return 0.0 if isinstance(error.source, _NETWORK) else None
-    code = getattr(error, "code", None)  # grpc.RpcError; grpc itself is not imported for this
-    status = getattr(code(), "name", None) if callable(code) else None
-    return 0.0 if status in _RETRYABLE_GRPC else None
-
-
-def _reason(error: Exception) -> str:
-    """Spell a failure: the server's words, or those of what the client wraps silently."""
-    if isinstance(error, UnexpectedResponse):
-        try:
-            words = error.structured()["status"]["error"]
-        except (ValueError, LookupError, TypeError):
-            return f"{error}"
-        return f"{error.status_code} {error.reason_phrase}: {words}"
-    source = error.source if isinstance(error, ResponseHandlingException) else error
-    return f"{type(source).__name__}: {source}"

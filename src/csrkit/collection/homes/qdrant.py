@@ -7,9 +7,9 @@ decides what to send next. Marks are kept in the collection's metadata, beside w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
@@ -23,6 +23,7 @@ from csrkit.collection.home import (
     PointId,
 )
 from csrkit.collection.homes._points import behind, hits_of, names_of, page_of, usable_page
+from csrkit.collection.homes._server import Server
 from csrkit.collection.homes._spelling import (
     dense_of,
     is_unreadable,
@@ -33,7 +34,7 @@ from csrkit.collection.homes._spelling import (
 )
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._address import Address
-from csrkit.stores._collection import Collection, _reason, _wait_s
+from csrkit.stores._collection import Collection
 from csrkit.stores._ids import stored_id
 from csrkit.stores._retry import Retry
 
@@ -46,9 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QdrantHome"]
 
-T = TypeVar("T")
 _IN_PLACE = (1, 18)  # the first version that adds a named vector to a collection
-_TOO_LARGE = 413
 
 
 class QdrantHome:
@@ -73,10 +72,10 @@ class QdrantHome:
             )
         self.client = client
         self.title = collection
-        self._retry = retry or Retry()
+        self._server = Server(client, collection, retry or Retry())
         self._is_own = False
         self._dims: dict[str, int] = {}  # of the dense vectors last seen
-        if not self._call("look it up", lambda: client.collection_exists(collection)):
+        if not self._server.call("look it up", lambda: client.collection_exists(collection)):
             raise ConfigError(f"no collection {collection!r} on this server: check the name")
 
     @classmethod
@@ -98,46 +97,25 @@ class QdrantHome:
         home._is_own = True
         return home
 
-    # -- calls --------------------------------------------------------------------
-
-    def _call(self, doing: str, call: Callable[[], T], *, again: bool = True) -> T:
-        """Run a call; what may pass is repeated, unless the caller does that, and then Busy."""
-        try:
-            return self._retry.run(call, _wait_s) if again else call()
-        except Exception as error:
-            message = f"collection {self.title!r}: cannot {doing}: {_reason(error)}"
-            wait = _wait_s(error)
-            if wait is None and getattr(error, "status_code", None) == _TOO_LARGE:
-                wait = 0.0  # a smaller batch may do
-            raise (StoreError(message) if wait is None else Busy(message, wait)) from error
-
-    def _write(self, doing: str, call: Callable[[], models.UpdateResult]) -> None:
-        result = self._call(doing, call, again=False)
-        if result.status != models.UpdateStatus.COMPLETED:
-            raise Busy(f"collection {self.title!r}: took the order to {doing}, and did not finish")
-
     # -- what there is --------------------------------------------------------------
 
     @property
     def url(self) -> str:
         """Where it is, without any secret."""
-        rest: Any = getattr(self.client, "_client", None)
-        host = getattr(rest, "_host", None)
-        if host is None:
-            return f"qdrant:///{self.title}"
-        scheme = "qdrant+https" if getattr(rest, "_https", False) else "qdrant"
-        return f"{scheme}://{host}:{getattr(rest, '_port', None) or 6333}/{self.title}"
+        return f"{self._server.address or 'qdrant://'}/{self.title}"
 
     def _info(self) -> models.CollectionInfo:
-        info = self._call("read its settings", lambda: self.client.get_collection(self.title))
+        info = self._server.call(
+            "read its settings", lambda: self.client.get_collection(self.title)
+        )
         self._dims = {name: params.size for name, params in named_of(info).items()}
         return info
 
     def describe(self) -> Description:
         """Return what the collection is now; see `Home.describe`."""
         info = self._info()
-        version = self._call("read its version", self.client.info).version
-        aliases = self._call(
+        version = self._server.call("read its version", self.client.info).version
+        aliases = self._server.call(
             "read its aliases", lambda: self.client.get_collection_aliases(self.title)
         )
         whole = info.config.quantization_config
@@ -145,7 +123,9 @@ class QdrantHome:
             engine="Qdrant",
             version=version,
             title=self.title,
-            count=self._call("count", lambda: self.client.count(self.title, exact=True)).count,
+            count=self._server.call(
+                "count", lambda: self.client.count(self.title, exact=True)
+            ).count,
             dense=tuple(dense_of(*one, whole) for one in sorted(named_of(info).items())),
             sparse=tuple(sorted(info.config.params.sparse_vectors or {})),
             payload_indexes=tuple(
@@ -177,7 +157,7 @@ class QdrantHome:
             offset = stored_id(following)
 
     def _scroll(self, offset: PointId | None, size: int, keep: models.Filter | None) -> Any:
-        return self._call(
+        return self._server.call(
             "list its ids",
             lambda: self.client.scroll(
                 self.title,
@@ -192,7 +172,7 @@ class QdrantHome:
     def sample(self, n: int, vector: str, *, seed: int = 0) -> Page:
         """Let the server draw, which takes no seed; see `Home.sample`."""
         having = models.Filter(must=[models.HasVectorCondition(has_vector=vector)])
-        answer = self._call(
+        answer = self._server.call(
             "draw a sample",
             lambda: self.client.query_points(
                 self.title,
@@ -231,7 +211,7 @@ class QdrantHome:
         """Read records; one that the client cannot parse, as JSON has no NaN, comes bare."""
         wanted: bool | list[str] = True if "" in names else names or False
         try:
-            return self._call(
+            return self._server.call(
                 f"read {len(ids)} points",
                 lambda: self.client.retrieve(
                     self.title, ids, with_payload=payload, with_vectors=wanted
@@ -251,13 +231,13 @@ class QdrantHome:
         config = self._info().config
         if codes.name not in (config.params.sparse_vectors or {}):
             kind = models.SparseVectorNameConfig(sparse=models.SparseVectorConfig())
-            self._call(
+            self._server.call(
                 f"add the vector {codes.name!r} (servers before 1.18 cannot)",
                 lambda: self.client.create_vector_name(self.title, codes.name, kind),
             )
             config = self._info().config
         if codes.residual_bytes:
-            own = Collection(self.client, self.title, codes.name, self._retry)
+            own = Collection(self.client, self.title, codes.name, self._server.retry)
             own.ensure_bytes(config, codes.residual_bytes)
 
     def write(self, codes: CodeVector, page: Page) -> list[PointId]:
@@ -287,7 +267,7 @@ class QdrantHome:
     def _put(self, points: list[models.PointVectors]) -> set[PointId]:
         """Set vectors, or name points that are gone: the others are to be sent again."""
         try:
-            self._write(
+            self._server.write(
                 f"set codes on {len(points)} points",
                 lambda: self.client.update_vectors(self.title, points, wait=True),
             )
@@ -311,7 +291,7 @@ class QdrantHome:
 
     def _drop(self, name: str) -> None:
         doing = f"remove the vector {name!r}"
-        self._call(doing, lambda: self.client.delete_vector_name(self.title, name))
+        self._server.call(doing, lambda: self.client.delete_vector_name(self.title, name))
 
     # -- searching ----------------------------------------------------------------------
 
@@ -337,7 +317,7 @@ class QdrantHome:
             )
             for query in queries
         ]
-        answers = self._call(
+        answers = self._server.call(
             f"search {using!r}", lambda: self.client.query_batch_points(self.title, requests)
         )
         return [hits_of(answer.points) for answer in answers]
@@ -378,13 +358,15 @@ class QdrantHome:
         self._change("note whose the codes are", metadata=notes)
 
     def _change(self, doing: str, **settings: Any) -> None:
-        self._call(doing, lambda: self.client.update_collection(self.title, **settings))
+        self._server.call(doing, lambda: self.client.update_collection(self.title, **settings))
 
     # -- for good -------------------------------------------------------------------------
 
     def snapshot(self) -> str | None:
         """Take a snapshot; see `Home.snapshot`."""
-        taken = self._call("take a snapshot", lambda: self.client.create_snapshot(self.title))
+        taken = self._server.call(
+            "take a snapshot", lambda: self.client.create_snapshot(self.title)
+        )
         return taken.name if taken else None
 
     def move_to_disk(self, vector: str) -> bool:
