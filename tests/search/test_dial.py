@@ -72,7 +72,7 @@ def test_without_rescoring_a_setting_is_a_k(
         ("codes", {"recall": 0.5}, Setting(4)),  # cheaper than rescoring, and enough
         ("codes", {"recall": 0.6}, Setting(2, 20, "codes")),
         ("codes", {"recall": 0.75}, Setting(4, 20, "codes")),
-        ("codes", {"recall": 0.9, "limit": 5}, Setting(8, 50, "codes")),
+        ("codes", {"recall": 0.9, "limit": 10}, Setting(8, 50, "codes")),
         ("dense", {"recall": 0.8}, Setting(4, 20, "dense")),
         ("dense", {"recall": 0.9}, Setting(8, 50, "dense")),
         (None, {"recall": 0.4}, Setting(4)),
@@ -106,7 +106,8 @@ def test_what_was_not_measured_is_not_promised(searcher: MakeSearcher, queries: 
     assert made.search(queries, k=8, candidates=50).promised is not None
     assert made.search(queries, k=8, candidates=60).promised is None
     assert made.search(queries, k=7, candidates=50).promised is None
-    assert made.search(queries, k=8, candidates=50, limit=11).promised is None
+    for other in (5, 11):  # the card measured recall@10
+        assert made.search(queries, k=8, candidates=50, limit=other).promised is None
     longer = made.search(queries, effort="fast", limit=25)
     assert (longer.setting, longer.promised) == (Setting(4, 25, "codes"), None)
 
@@ -180,7 +181,8 @@ def test_k_doc_is_the_cards_unless_given(model: CSRModel, make_card: MakeCard) -
             {"recall": 0.9, "candidates": 50},
             r"recall alone.*got recall=0\.9 and cand",
         ),
-        ({"card": {}}, {"recall": 0.9, "limit": 11}, r"limit up to 10, .*tune\(\.\.\., limit=11\)"),
+        ({"card": {}}, {"recall": 0.9, "limit": 11}, r"limit=10, the .*tune\(\.\.\., limit=11\)"),
+        ({"card": {}}, {"recall": 0.9, "limit": 5}, r"limit=10, the .*tune\(\.\.\., limit=5\), or"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused(

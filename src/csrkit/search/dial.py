@@ -77,7 +77,7 @@ class Dial:
             wish: What was asked for.
 
         Returns:
-            The setting, and what the card promises of it for this limit.
+            The setting, and what the card promises of it, if it measured this limit.
 
         Raises:
             ConfigError: If the wish contradicts itself, is out of range, or is a recall that
@@ -125,10 +125,11 @@ class Dial:
                 f"expected a card that says what gives recall={recall!r}, but {self.why_none}; "
                 "or choose k= or effort="
             )
-        if limit > self.card.limit:
+        if limit != self.card.limit:
             raise ConfigError(
-                f"expected limit up to {self.card.limit}, for which recall was measured, got "
-                f"recall={recall!r} with limit={limit}: run csrkit.tune(..., limit={limit})"
+                f"expected limit={self.card.limit}, the depth at which the card measured recall, "
+                f"got recall={recall!r} with limit={limit}: run csrkit.tune(..., limit={limit}), "
+                "or choose k= or effort="
             )
         return self.card.cheapest(recall, rescore=self.rescore).setting
 
@@ -147,7 +148,7 @@ class Dial:
         return Setting(k, None if self.rescore is None else candidates, self.rescore)
 
     def _promise(self, setting: Setting, limit: int) -> Interval | None:
-        if self.card is None or limit > self.card.limit:
+        if self.card is None or limit != self.card.limit:  # recall@5 is not recall@10
             return None
         measured = self.card.find(setting)
         return None if measured is None else measured.recall

@@ -55,8 +55,8 @@ class Results(Sequence[list[Hit]]):
         hits: One list per query, at most ``limit`` long. The score is the estimated or
             exact cosine after rescoring, and that of the store without.
         setting: The query's k, the candidates and the rescoring that were used.
-        promised: Recall that the model's card measured for this setting, as a 95% interval:
-            of the card's ``limit``, over the whole collection. None if it measured none.
+        promised: Recall that the model's card measured for this setting and ``limit``, as a
+            95% interval, over the whole collection. None if it measured another or none.
         short: Number of queries with fewer than ``limit`` hits, filled ones not counted,
             ``score_threshold`` not applied.
         filled: Number of queries that fell short and got ``limit`` hits by a larger k.

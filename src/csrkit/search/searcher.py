@@ -187,7 +187,7 @@ class Searcher:
                 more.
             effort: "fast", "balanced" or "accurate".
             recall: Recall to be promised, in (0, 1]: the cheapest setting whose measured lower
-                bound reaches it, at the card's limit and without a filter.
+                bound reaches it, without a filter. ``limit`` must be the card's.
             candidates: Documents per query that are rescored, at least ``limit``; by default
                 what the card chose, or 100, and never fewer than ``limit``.
             filter: The store's own filter object, for the candidates.
