@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Any
 from qdrant_client import models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from csrkit.collection.home import CodeVector, DenseVector, Page
+from csrkit.collection.home import CodeVector, DenseVector, Marker, Page
 from csrkit.stores._points import residual_name
 
 if TYPE_CHECKING:
     from csrkit.vectors import SparseVectors
 
-__all__ = ["dense_of", "is_unreadable", "named_of", "points_of", "vectors_of", "version_of"]
+__all__ = [
+    "dense_of",
+    "is_unreadable",
+    "mark_key",
+    "named_of",
+    "notes_of",
+    "points_of",
+    "vectors_of",
+    "version_of",
+]
 
 
 def is_unreadable(error: BaseException | None) -> bool:
@@ -114,3 +123,32 @@ def points_of(codes: CodeVector, page: Page) -> list[models.PointVectors]:
             vector[residual_name(codes.name)] = residual
     pairs = zip(page.ids, vectors, strict=True)
     return [models.PointVectors(id=one, vector=vector) for one, vector in pairs]
+
+
+def mark_key(name: str) -> str:
+    """Return the key of a marker in the metadata of a collection.
+
+    Args:
+        name: Name of the sparse vector.
+
+    Returns:
+        The key.
+    """
+    return f"csrkit.{name}.job"
+
+
+def notes_of(marker: Marker) -> dict[str, Any]:
+    """Return what the metadata of a collection say of codes: the marker, and `QdrantStore`'s part.
+
+    Args:
+        marker: Whose they are.
+
+    Returns:
+        Values by key; null in their place removes them.
+    """
+    codec = {
+        "dim": marker.n_latents,
+        "residual_bytes": marker.residual_bytes,
+        "codec": marker.fingerprint,
+    }
+    return {mark_key(marker.name): marker.model_dump(), f"csrkit.{marker.name}": codec}

@@ -27,7 +27,9 @@ from csrkit.collection.homes._server import Server
 from csrkit.collection.homes._spelling import (
     dense_of,
     is_unreadable,
+    mark_key,
     named_of,
+    notes_of,
     points_of,
     vectors_of,
     version_of,
@@ -331,7 +333,7 @@ class QdrantHome:
 
     def marker(self, name: str) -> Marker | None:
         """Return who added the sparse vector; see `Home.marker`."""
-        found = (self._info().config.metadata or {}).get(_key(name))
+        found = (self._info().config.metadata or {}).get(mark_key(name))
         if found is None:
             return None
         try:
@@ -343,16 +345,11 @@ class QdrantHome:
 
     def mark(self, marker: Marker) -> None:
         """Write a marker, and what `QdrantStore` notes; see `Home.mark`."""
-        codec = {
-            "dim": marker.n_latents,
-            "residual_bytes": marker.residual_bytes,
-            "codec": marker.fingerprint,
-        }
-        self._note({_key(marker.name): marker.model_dump(), f"csrkit.{marker.name}": codec})
+        self._note(notes_of(marker))
 
     def unmark(self, name: str) -> None:
         """Remove a marker; see `Home.unmark`."""
-        self._note({_key(name): None, f"csrkit.{name}": None})  # null removes a key
+        self._note({mark_key(name): None, f"csrkit.{name}": None})  # null removes a key
 
     def _note(self, notes: dict[str, Any]) -> None:
         self._change("note whose the codes are", metadata=notes)
@@ -389,7 +386,3 @@ class QdrantHome:
         """Close the client if it was opened here; see `Home.close`."""
         if self._is_own:
             self.client.close()
-
-
-def _key(name: str) -> str:
-    return f"csrkit.{name}.job"
