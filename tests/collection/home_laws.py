@@ -70,6 +70,11 @@ class HomeLaws:
         absent = next(i for i in range(ids[0], ids[50]) if i not in ids)
         assert flat(home.ids(absent)) == [one for one in ids if id_order(one) > (False, absent)]
 
+    def test_ids_of_one_value_come_in_order(self, home: Home) -> None:
+        wanted = point_ids(N)[3::7]
+        assert flat(home.ids(size=8, filter=home.matching("cat", 3))) == wanted
+        assert flat(home.ids(wanted[20], size=8, filter=home.matching("cat", 3))) == wanted[21:]
+
     def test_a_read_keeps_the_order_asked_for_and_leaves_out_what_is_gone(self, home: Home) -> None:
         ids = point_ids(N)
         rows = embeddings(N)

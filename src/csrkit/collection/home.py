@@ -93,12 +93,15 @@ class Home(Protocol):
         """Return what the collection is now."""
         ...
 
-    def ids(self, after: PointId | None = None, *, size: int = 4096) -> Iterator[list[PointId]]:
-        """List all ids in the engine's order, a page at a time.
+    def ids(
+        self, after: PointId | None = None, *, size: int = 4096, filter: Any = None
+    ) -> Iterator[list[PointId]]:
+        """List ids in the engine's order, a page at a time.
 
         Args:
             after: Begin behind this id, which need not exist.
             size: Most ids per page.
+            filter: The vendor's filter, as `matching` makes one; None lists all.
 
         Returns:
             Pages of ids, rising; points that are written meanwhile may be among them.

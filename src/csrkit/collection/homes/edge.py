@@ -135,9 +135,11 @@ class EdgeHome:
             can_add_in_place=True,
         )
 
-    def ids(self, after: PointId | None = None, *, size: int = 4096) -> Iterator[list[PointId]]:
-        """List all ids; see `Home.ids`."""
-        return behind(self._scrolled(after, size, None), after)
+    def ids(
+        self, after: PointId | None = None, *, size: int = 4096, filter: Any = None
+    ) -> Iterator[list[PointId]]:
+        """List ids; see `Home.ids`."""
+        return behind(self._scrolled(after, size, filter), after)
 
     def missing(
         self, name: str, after: PointId | None = None, *, size: int = 4096
