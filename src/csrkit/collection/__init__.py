@@ -5,12 +5,14 @@ from csrkit.collection.finishing import Cutover, Saving
 from csrkit.collection.home import CodeVector, DenseVector, Description, Home, Marker, Page
 from csrkit.collection.job import Job
 from csrkit.collection.status import Status, read_status
+from csrkit.collection.writing import DualWriter
 
 __all__ = [
     "CodeVector",
     "Cutover",
     "DenseVector",
     "Description",
+    "DualWriter",
     "Home",
     "Job",
     "Marker",
