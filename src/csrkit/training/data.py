@@ -16,6 +16,7 @@ from csrkit.training.objective import Batch
 __all__ = ["TrainingData", "unit_tensor"]
 
 BLOCK_BYTES = 128 << 20  # of rows read from disk and mixed at a time
+_UNIT_ROWS = 4096  # made float64 at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,30 +53,30 @@ class TrainingData:
         """
         while True:
             seed = int(torch.randint(2**31, (1,), generator=generator))
-            for rows, vectors in self._blocks(size, seed):
-                for start in range(0, len(rows) - size + 1, size):
-                    part = rows[start : start + size]
-                    x = unit_tensor(vectors[start : start + size])
-                    yield self._batch(part, x, query_rows, generator, device)
+            for rows, vectors in self._parts(size, seed):
+                x = unit_tensor(vectors)
+                yield self._batch(rows, x, query_rows, generator, device)
 
-    def _blocks(
+    def _parts(
         self, size: int, seed: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Yield shuffled blocks of at least ``size`` rows that are not held out."""
+        """Yield ``size`` rows that are not held out at a time, in a random order."""
         source = self.embeddings
         rows_in_memory = BLOCK_BYTES // (4 * source.dim)
-        left: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
-        for block in source.blocks(max(size, rows_in_memory), seed):
-            rows, vectors = block
-            if self.held_out is not None and len(self.held_out):
-                keep = ~np.isin(rows, self.held_out)
-                rows, vectors = rows[keep], vectors[keep]
-            if left is not None:
-                rows = np.concatenate([left[0], rows])
-                vectors = np.concatenate([left[1], vectors])
-            yield rows, vectors
-            rest = len(rows) - len(rows) % size  # what did not fill a batch goes to the next block
-            left = rows[rest:].copy(), vectors[rest:].copy()
+        nothing = np.empty(0, np.int64), np.empty((0, source.dim), np.float32)
+        rest = nothing  # what did not fill a batch waits for the next block
+        for rows, vectors in source.blocks(max(size, rows_in_memory), seed):
+            usable = np.arange(len(rows))
+            if self.held_out is not None:
+                usable = usable[~np.isin(rows, self.held_out)]
+            for pick in np.split(usable, np.arange(size - len(rest[0]), len(usable), size)):
+                rest = (
+                    np.concatenate([rest[0], rows[pick]]),
+                    np.concatenate([rest[1], vectors[pick]]),
+                )
+                if len(rest[0]) == size:
+                    yield rest
+                    rest = nothing
 
     def _batch(
         self,
@@ -115,6 +116,9 @@ class TrainingData:
 
 def unit_tensor(rows: NDArray[np.float32]) -> Tensor:
     """Return rows scaled to norm 1 as a float32 CPU tensor; rows are finite and not zero."""
-    wide = torch.from_numpy(rows).to(torch.float64)  # squares of float32 stay in its range
-    wide /= torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-    return wide.to(torch.float32)
+    unit = torch.empty(rows.shape, dtype=torch.float32)
+    for start in range(0, len(rows), _UNIT_ROWS):
+        wide = torch.from_numpy(rows[start : start + _UNIT_ROWS]).to(torch.float64)
+        wide /= torch.linalg.vector_norm(wide, dim=1, keepdim=True)  # squares stay in range
+        unit[start : start + _UNIT_ROWS] = wide
+    return unit
