@@ -1,0 +1,273 @@
+"""`verify`: is what a job wrote right, complete, and good enough to search by?
+
+    marker, model                   whose the codes are
+    coded points, orphaned codes    two sets of ids that have to be one
+    codes                           recomputed from the dense vectors as they are now
+    dense vectors, payloads, ...    as they were before the job
+    recall                          overall, of the worst queries, and within each filter
+
+It reads and writes nothing. A check that fails says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from csrkit.collection import checking, recall_checks
+from csrkit.collection.backfill import Coder
+from csrkit.collection.baseline import PAGE
+from csrkit.collection.contents import compare, cover
+from csrkit.collection.drawing import draw
+from csrkit.collection.home import id_order
+from csrkit.collection.searched import Asked, finder, judge
+from csrkit.collection.verdict import Check, Searched, Verdict, VerifyConfig
+from csrkit.errors import ConfigError, JobError
+from csrkit.search.queries import as_queries, unit_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from csrkit.collection.baseline import Baseline
+    from csrkit.collection.home import Description, Home, PointId
+    from csrkit.collection.manifest import Manifest
+    from csrkit.collection.searched import Finder
+    from csrkit.model import CSRModel
+
+__all__ = ["verify"]
+
+_NAMES = checking.NAMES | {recall_checks.RECALL, recall_checks.FLOOR}
+
+
+def verify(
+    home: Home,
+    manifest: Manifest,
+    model: CSRModel,
+    baseline: Baseline | None,
+    config: VerifyConfig,
+    *,
+    moved: Callable[[int], None] = lambda points: None,
+) -> Verdict:
+    """Verify what a job wrote; nothing is written.
+
+    Args:
+        home: The collection; a key that may only read is enough.
+        manifest: The job.
+        model: Its model.
+        baseline: What the collection was before; None if that was not noted.
+        config: What to look at, and the gates.
+        moved: Called with the number of points after each page of codes, for a progress bar.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        ConfigError: If the settings do not fit the collection.
+        JobError: If its dense vector is gone, so that nothing is left to compare with.
+        ShapeError: If the queries are not (q, dim), or one is zero or not finite.
+        StoreError: If the home fails.
+    """  # noqa: DOC502  # raised by helpers
+    began = time.monotonic()
+    work = _Work(home, manifest, model, baseline, config, home.describe())
+    if manifest.vector not in {one.name for one in work.now.dense}:
+        raise JobError(
+            f"{home.url} has no dense vector {manifest.vector!r} any more: nothing is left to "
+            "verify the codes against"
+        )
+    work.find_out(moved)
+    known = {check.name for check in work.checks}
+    strange = [name for name in config.accept if name not in known | _NAMES]
+    if strange:
+        raise ConfigError(
+            f"expected accept to name checks, such as {sorted(known)}, got {strange[0]!r}"
+        )
+    checks = [
+        replace(check, accepted=not check.passed and check.name in config.accept)
+        for check in work.checks
+    ]
+    return Verdict(
+        **checking.subject(manifest, work.now),
+        compared=work.compared,
+        queries="documents" if config.queries is None else "given",
+        seconds=time.monotonic() - began,
+        checks=tuple(checks),
+        searches=tuple(work.searches),
+        notes=tuple(work.notes),
+    )
+
+
+@dataclass
+class _Work:
+    """A verification under way.
+
+    Attributes:
+        home: The collection.
+        manifest: The job.
+        model: Its model.
+        baseline: What the collection was before.
+        config: What to look at.
+        now: What the collection is.
+    """
+
+    home: Home
+    manifest: Manifest
+    model: CSRModel
+    baseline: Baseline | None
+    config: VerifyConfig
+    now: Description
+
+    def __post_init__(self) -> None:
+        self.checks: list[Check] = []
+        self.searches: list[Searched] = []
+        self.notes: list[str] = []
+        self.compared = 0
+        self.sample: list[PointId] = []
+
+    def find_out(self, moved: Callable[[int], None]) -> None:
+        manifest, config = self.manifest, self.config
+        self.checks.append(checking.of_marker(self.home.marker(manifest.name), manifest, self.now))
+        if self.baseline is None:
+            self.notes.append("What the collection was before the job was not noted.")
+        else:
+            self.checks += checking.of_settings(self.baseline, self.now, manifest)
+        if not checking.has_vectors(manifest, self.now):
+            return  # there is nothing else to look at
+        self.sample = draw(
+            self.home, config.sample, manifest.vector, count=self.now.count, seed=config.seed
+        )
+        self._contents(moved)
+        if self.sample:
+            self._search()
+
+    # -- contents -----------------------------------------------------------------
+
+    def _contents(self, moved: Callable[[int], None]) -> None:
+        manifest, config = self.manifest, self.config
+        coder = Coder(self.model, manifest.vector, manifest.codes, manifest.k)
+        noted = {} if self.baseline is None else {one.id: one for one in self.baseline.points}
+        some = sorted({*self.sample, *noted}, key=id_order)
+        listed = self.home.ids() if config.full else [some]
+        coverage = cover(self.home, coder)
+        is_copy = manifest.copy_of is not None
+        found = compare(self.home, coder, listed, noted, is_copy=is_copy, moved=moved)
+        self.compared = found.looked
+        self.checks += checking.of_coverage(coverage, found, manifest)
+        self.checks.append(checking.of_codes(found, config, manifest))
+        if self.baseline is not None:
+            self.checks += checking.of_noted(found, self.baseline, config)
+
+    # -- searches -------------------------------------------------------------------
+
+    def _search(self) -> None:
+        config = self.config
+        search = finder(
+            self.home,
+            self.model,
+            self.manifest.vector,
+            self.manifest.codes,
+            self.manifest.k,
+            config,
+        )
+        given = _given(config, self.model.dim)
+        asked = given or self._documents(self._some(self.sample, config.n_queries))
+        results = judge(search, asked, "all", config.min_recall)
+        self.searches += results
+        self.checks += recall_checks.of_recall(results, config)
+        for name, filter in self._filters():
+            self._search_within(search, given, name, filter)
+
+    def _search_within(self, search: Finder, given: Asked | None, name: str, filter: Any) -> None:
+        config = self.config
+        asked = given or self._documents(
+            draw(
+                self.home,
+                config.group_queries,
+                self.manifest.vector,
+                count=self.now.count,
+                seed=config.seed,
+                filter=filter,
+            )
+        )
+        results = judge(search, asked, name, config.least_group, filter) if len(asked.rows) else []
+        self.searches += results
+        if results:
+            self.checks.append(recall_checks.of_group(results[-1], config))
+        else:
+            self.notes.append(f"{name}: too few points to search among.")
+
+    def _filters(self) -> Iterator[tuple[str, Any]]:
+        """Yield the filters that were given, then one for each value of the field."""
+        named = dict(self.config.filters or {})
+        yield from named.items()
+        if self.config.by is None:
+            return
+        for value in self._values(self.config.by):
+            name = f"{self.config.by}={value}"
+            if name not in named:
+                yield name, self.home.matching(self.config.by, value)
+
+    def _values(self, field: str) -> list[str | int | bool]:
+        """Return the values of a field in the sample, the most frequent first."""
+        counts: Counter[tuple[bool, str | int | bool]] = Counter()  # True and 1 are two values
+        for start in range(0, len(self.sample), PAGE):
+            page = self.home.read(self.sample[start : start + PAGE], payload=True)
+            for payload in page.payloads or []:
+                found = _values_at(payload, field.split("."))
+                counts.update({(isinstance(value, bool), value) for value in found})
+        if not counts:
+            raise ConfigError(
+                f"expected by= to name a payload field with texts, whole numbers or truth values, "
+                f"got {field!r}, which none of {len(self.sample)} points has"
+            )
+        values = [value for (_, value), _ in counts.most_common(self.config.most_groups)]
+        if len(counts) > len(values):
+            self.notes.append(
+                f"{field!r} has at least {len(counts):,} values; the {len(values):,} most "
+                "frequent were judged. Others can be named as filters."
+            )
+        return values
+
+    def _documents(self, ids: Sequence[PointId]) -> Asked:
+        page = self.home.read(ids, vector=self.manifest.vector)
+        rows = page.vectors
+        assert rows is not None  # they were asked for
+        usable = np.flatnonzero(np.isfinite(rows).all(axis=1) & rows.any(axis=1))
+        return Asked(rows[usable], [page.ids[row] for row in usable.tolist()])
+
+    def _some(self, ids: Sequence[PointId], n: int) -> list[PointId]:
+        """Draw from a sample again."""
+        rng = np.random.default_rng(self.config.seed)
+        rows = np.sort(rng.permutation(len(ids))[:n])
+        return [ids[row] for row in rows.tolist()]
+
+
+def _given(config: VerifyConfig, dim: int) -> Asked | None:
+    """Return the queries that were given, checked; None if documents are to stand in."""
+    if config.queries is None:
+        return None
+    rows: NDArray[Any] = as_queries(config.queries, dim)
+    unit_rows(rows)  # refuse what has no direction
+    if config.qrels is not None and len(config.qrels) != len(rows):
+        raise ConfigError(
+            f"expected one entry of qrels per query, got {len(config.qrels)} for {len(rows)}"
+        )
+    return Asked(rows.astype(np.float32), qrels=config.qrels)
+
+
+def _values_at(found: Any, path: Sequence[str]) -> Iterator[str | int | bool]:
+    """Yield what a filter on the field would match, in lists and nested objects too."""
+    if isinstance(found, list):
+        for one in found:
+            yield from _values_at(one, path)
+    elif path:
+        if isinstance(found, dict):
+            with suppress(KeyError):
+                yield from _values_at(found[path[0]], path[1:])
+    elif isinstance(found, str | int):
+        yield found
