@@ -65,6 +65,7 @@ def test_the_card_says_what_was_done(card: Card, model: CSRModel) -> None:
         "fingerprint": model.fingerprint,
         "k_doc": 16,
         "residuals": True,
+        "refitted": False,
         "n_docs": 600,
         "n_queries": 150,
         "queries": "given",
@@ -147,6 +148,7 @@ def test_options_are_used(model: CSRModel, docs: np.ndarray, tmp_path: Path) -> 
         card = tuned.card
         assert card is not None
         assert (card.k_doc, card.limit, card.residuals, card.store) == (8, 3, False, "EdgeStore")
+        assert card.refitted
         assert (card.n_queries, card.n_docs, store.count()) == (30, 570, 570)
         assert store.residual_bytes == 0
         assert {row.setting.rescore for row in card.measured} == {None, "codes"}

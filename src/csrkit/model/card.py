@@ -138,6 +138,9 @@ class Card(_Frozen):
     fingerprint: str = Field(pattern="^[0-9a-f]{64}$", description="of the model")
     k_doc: int = Field(ge=1, description="latents of the stored codes")
     residuals: bool = Field(description="whether rescoring by codes had residual bits")
+    refitted: bool = Field(
+        default=False, description="whether the stored codes were refitted: see CSRModel.refit"
+    )
     n_docs: int = Field(ge=1, description="documents searched")
     n_queries: int = Field(ge=1, description="queries measured with")
     queries: Literal["given", "documents"] = Field(
@@ -155,6 +158,8 @@ class Card(_Frozen):
         kinds = [(one.k, one.rescore) for one in self.calibrations]
         if len({*settings}) < len(settings) or len({*kinds}) < len(kinds):
             raise ValueError("expected each setting and each kind of score once")
+        if self.residuals and self.refitted:
+            raise ValueError("expected refitted codes without residual bits, got both")
         return self
 
     def summary(self) -> str:

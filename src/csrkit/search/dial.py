@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from csrkit.model import CSRModel
     from csrkit.model.card import Card, Effort, Rescore
 
-__all__ = ["CANDIDATES", "Choice", "Dial", "Wish", "checked_k", "misfit"]
+__all__ = ["CANDIDATES", "Choice", "Dial", "Holds", "Wish", "checked_k", "misfit"]
 
 CANDIDATES = 100  # rescored per query unless asked otherwise; never fewer than limit
 MOST_CANDIDATES = 400  # of effort="accurate" without a card
@@ -45,6 +45,14 @@ class Wish:
     effort: Effort | None = None
     recall: float | None = None
     candidates: int | None = None
+
+
+class Holds(NamedTuple):
+    """What a store holds: latents per code, and whether with bits, and with refitted values."""
+
+    k_doc: int
+    residuals: bool
+    refitted: bool
 
 
 class Choice(NamedTuple):
@@ -167,34 +175,42 @@ class Dial:
         return sorted({rung for rung in rungs if k < rung <= self.model.n_latents})
 
 
-def misfit(card: Card | None, k_doc: int, rescore: Rescore | None, *, bits: bool) -> str:
+def misfit(card: Card | None, holds: Holds, rescore: Rescore | None) -> str:
     """Say why a card tells nothing about a search.
 
     Args:
         card: What was measured; None if nothing was.
-        k_doc: Latents per stored code.
+        holds: What is searched.
         rescore: How candidates are rescored.
-        bits: Whether the store keeps residual bits.
 
     Returns:
         The end of a sentence, or "" if the card tells something.
     """
     if card is None:
         return "this model has none: run csrkit.tune(model, docs)"
-    if card.k_doc != k_doc:
+    if card.k_doc != holds.k_doc:
         return (
             f"that of this model was measured with k_doc={card.k_doc} and this Searcher has "
-            f"k_doc={k_doc}: run csrkit.tune(model, docs, k_doc={k_doc})"
+            f"k_doc={holds.k_doc}: run csrkit.tune(model, docs, k_doc={holds.k_doc})"
         )
     if rescore is not None and all(row.setting.rescore != rescore for row in card.measured):
         return f"that of this model was measured without rescore={rescore!r}: run csrkit.tune again"
-    if rescore == "codes" and card.residuals != bits:
-        measured, kept = ("with", "none") if card.residuals else ("without", "some")
-        return (
-            f"that of this model was measured {measured} residual bits and this store keeps "
-            f"{kept}: run csrkit.tune(..., residuals={bits})"
-        )
+    pairs = [("refitted codes", card.refitted, holds.refitted)]
+    if rescore == "codes":  # nothing else depends on bits
+        pairs.insert(0, ("residual bits", card.residuals, holds.residuals))
+    for what, measured, kept in pairs:
+        if measured != kept:
+            way, has = ("with", "none") if measured else ("without", "some")
+            return f"that of this model was measured {way} {what} and this store keeps {has}: " + (
+                _remedy(holds, rescore)
+            )
     return ""
+
+
+def _remedy(holds: Holds, rescore: Rescore | None) -> str:
+    if rescore == "codes" and not holds.residuals and not holds.refitted:
+        return "fill a new one with Searcher.upsert"  # tune never rescores by such codes
+    return f"run csrkit.tune(..., residuals={not holds.refitted})"
 
 
 def checked_k(call: str, name: str, k: int, n_latents: int) -> int:

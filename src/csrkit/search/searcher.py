@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ConfigError
-from csrkit.search.dial import Dial, Wish, checked_k, misfit
+from csrkit.search.dial import Dial, Holds, Wish, checked_k, misfit
 from csrkit.search.explain import explained
 from csrkit.search.queries import as_queries, unit_rows
 from csrkit.search.results import Results
 from csrkit.search.stages import stages
 from csrkit.search.threshold import Threshold
+from csrkit.search.writing import Writer
 from csrkit.stores.adapter import checked_limit
-from csrkit.stores.base import CodecStore, ResidualStore
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ class Searcher:
         k_doc: Latents per stored code, which `upsert` writes and a card must have been
             measured with. By default the card's, or else the longest rung.
         rescore: How candidates are rescored.
+        residuals: Whether `upsert` gives a new store residual bits. By default as the card
+            was measured, or else with ``rescore="codes"``, if the store can keep them.
+            Without bits, codes to be rescored by codes are refitted (`CSRModel.refit`).
         dense: With ``rescore="dense"`` alone. A string names a dense vector of the same
             collection, which a `DenseStore` rescores with in one call; it should have the
             distance Cosine, as its scores are the store's. An array (n, dim), in memory,
@@ -62,7 +65,7 @@ class Searcher:
 
     Raises:
         ConfigError: If rescore and dense contradict each other, the store has no dense
-            vectors, or k_doc is out of range.
+            vectors or cannot keep the residuals asked for, or k_doc is out of range.
         ShapeError: If dense is an array of another width.
         StoreError: If the store is known to hold the codes of another model.
 
@@ -86,18 +89,17 @@ class Searcher:
         *,
         k_doc: int | None = None,
         rescore: Rescore | None = "codes",
+        residuals: bool | None = None,
         dense: Dense | None = None,
     ) -> None:
         self._model = model
         self._store = store
         self._rescore = rescore
         self._stages = stages(model, store, rescore, dense)
-        self._keeps = store if isinstance(store, ResidualStore) else None
-        if isinstance(store, CodecStore):
-            store.bind(model.fingerprint)  # codes of another model would be found at random
         measured = model.ladder[-1] if model.card is None else model.card.k_doc
         k_doc = measured if k_doc is None else k_doc
         self._k_doc = checked_k("Searcher", "k_doc", k_doc, model.n_latents)
+        self._writer = Writer(model, store, k_doc=self._k_doc, rescore=rescore, residuals=residuals)
 
     def __repr__(self) -> str:
         return (
@@ -132,8 +134,9 @@ class Searcher:
     ) -> None:
         """Encode embeddings and insert or replace them.
 
-        Residual bits go with the codes if the store holds such, or if it is empty, can hold
-        them, and this Searcher rescores by codes. Dense vectors are not stored.
+        Residual bits go with the codes if the store holds such, or is new and this Searcher
+        adds them. Codes without bits are refitted if the store is new and they are to be
+        rescored by codes, or if those in it are. Dense vectors are not stored.
 
         Args:
             ids: One id per embedding, each once; row numbers if ``dense`` is an array.
@@ -146,17 +149,7 @@ class Searcher:
                 numbers of ids, embeddings and payloads differ.
             StoreError: If an id or payload is refused, or the store fails.
         """
-        codes = self._model.encode(embeddings, k=self._k_doc)
-        if self._keeps is not None and self._adds_residuals(self._keeps):
-            residuals = self._model.encode_residuals(embeddings, codes)
-            self._keeps.upsert(ids, codes, payloads, residuals=residuals)
-        else:
-            self._store.upsert(ids, codes, payloads)
-
-    def _adds_residuals(self, store: ResidualStore) -> bool:
-        if store.residual_bytes:
-            return True
-        return self._rescore == "codes" and not store.count()
+        self._writer.upsert(ids, embeddings, payloads)
 
     # -- searching --------------------------------------------------------------
 
@@ -262,8 +255,8 @@ class Searcher:
 
     def _dial(self) -> Dial:
         card = self._model.card
-        bits = self._keeps is not None and self._keeps.residual_bytes > 0
-        why = misfit(card, self._k_doc, self._rescore, bits=bits)
+        holds = Holds(self._k_doc, self._writer.has_bits, self._writer.refits)
+        why = misfit(card, holds, self._rescore)
         return Dial(self._model, self._rescore, None if why else card, why)
 
     def _fill_(

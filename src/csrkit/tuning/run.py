@@ -62,8 +62,8 @@ def tune(
         limit: Hits per query, and the depth of recall.
         dense: Whether to measure rescoring by dense vectors too. They are read
             from docs: from memory, if docs are in memory.
-        residuals: Whether residual bits are stored; without them rescoring by
-            codes finds less.
+        residuals: Whether residual bits are stored. Without them codes are
+            refitted (`CSRModel.refit`), and rescoring by codes finds less.
         n_queries: Most queries to measure with; more narrow the intervals. Of
             documents at most a fifth is taken.
         store: An empty store to measure in, which is filled; by default Qdrant's
@@ -107,6 +107,7 @@ def tune(
             fingerprint=model.fingerprint,
             k_doc=plan.k_doc,
             residuals=built.residuals,
+            refitted=built.refitted,
             n_docs=len(parts.kept),
             n_queries=len(parts.queries),
             queries=parts.kind,

@@ -107,12 +107,14 @@ class Trial:
         truth: int64 (q, limit), the exact top of each query, as rows of docs.
         searchers: Over one store; by the way they rescore.
         residuals: Whether the store keeps residual bits.
+        refitted: Whether its codes are refitted.
     """
 
     split: Split
     truth: NDArray[np.int64]
     searchers: dict[Rescore | None, Searcher]
     residuals: bool
+    refitted: bool
 
     def run(self, queries: Floats, setting: Setting, limit: int) -> list[list[Hit]]:
         """Search as a user's `Searcher` would, at one setting."""
@@ -163,21 +165,20 @@ def trial(model: CSRModel, parts: Split, plan: Plan, store: Store) -> Trial:
             f"expected at least limit={plan.limit} documents, got {len(parts.kept)} "
             f"besides {len(parts.queries)} queries"
         )
-    sparse = Searcher(model, store, k_doc=plan.k_doc, rescore=None)
-    codes = Searcher(model, store, k_doc=plan.k_doc, rescore="codes")
-    writer = codes if plan.residuals else sparse
+    bits = plan.residuals and isinstance(store, ResidualStore)
+    codes = Searcher(model, store, k_doc=plan.k_doc, residuals=bits)
     best = _Best(parts.queries, plan.limit)
     for rows, vectors in _blocks(parts):
-        writer.upsert(rows, vectors)
+        codes.upsert(rows, vectors)
         best.add_(rows, vectors)
+    _warn_of_documents(best.nearest(), parts.kind)
+    sparse = Searcher(model, store, k_doc=plan.k_doc, rescore=None)
     searchers: dict[Rescore | None, Searcher] = {None: sparse, "codes": codes}
     if plan.dense:
         searchers["dense"] = Searcher(
             model, store, k_doc=plan.k_doc, rescore="dense", dense=_dense_of(parts.docs)
         )
-    _warn_of_documents(best.nearest(), parts.kind)
-    residuals = isinstance(store, ResidualStore) and store.residual_bytes > 0
-    return Trial(parts, best.rows, searchers, residuals)
+    return Trial(parts, best.rows, searchers, bits, refitted=not bits)
 
 
 def _warn_of_documents(nearest: Floats, kind: str) -> None:

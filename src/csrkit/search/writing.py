@@ -1,0 +1,131 @@
+"""Writing: how documents go into a store, and what a store has already.
+
+    codes and residual bits    where the store keeps bits, or is new and can
+    refitted codes             without bits, to be rescored by codes: `CSRModel.refit`
+    codes                      otherwise
+
+The first upsert decides, and later ones follow it, whatever their Searcher rescores by. For
+that a store that notes the codec of its codes (`CodecStore`) notes refitted ones under a name
+of their own: they are other codes than those of `CSRModel.encode`, with other promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from csrkit.errors import ConfigError, StoreError
+from csrkit.stores.base import CodecStore, ResidualStore
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from csrkit.model import CSRModel
+    from csrkit.model.card import Rescore
+    from csrkit.stores.base import Ids, Payload, Store
+
+__all__ = ["REFITTED", "Writer"]
+
+REFITTED = "refit-"  # before the fingerprint, where messages show it
+
+
+class Writer:
+    """Encodes documents for one store.
+
+    Args:
+        model: The model.
+        store: Any store.
+        k_doc: Latents per code.
+        rescore: How candidates will be rescored.
+        residuals: Whether a new store gets residual bits; None for what the rescoring needs,
+            and what the card was measured with.
+
+    Raises:
+        ConfigError: If bits are asked for of a store that cannot keep any.
+        StoreError: If the store is known to hold the codes of another model.
+    """
+
+    def __init__(
+        self,
+        model: CSRModel,
+        store: Store,
+        *,
+        k_doc: int,
+        rescore: Rescore | None,
+        residuals: bool | None,
+    ) -> None:
+        self._model = model
+        self._store = store
+        self._k_doc = k_doc
+        self._keeps = store if isinstance(store, ResidualStore) else None
+        if residuals and self._keeps is None:
+            raise ConfigError(
+                f"expected a store that keeps residuals for residuals=True, got a "
+                f"{type(store).__name__}: leave it out, and codes are rescored without"
+            )
+        if residuals is None:
+            residuals = rescore == "codes" and (model.card is None or model.card.residuals)
+        self._adds_bits = residuals and self._keeps is not None
+        self._refits = rescore == "codes" and not self._adds_bits and not self.has_bits
+        self._notes = store if isinstance(store, CodecStore) else None
+        if self._notes is not None and not (self._refits and _is_new(self._notes)):
+            self._refits = _bound(self._notes, model.fingerprint, refits=False)
+
+    @property
+    def has_bits(self) -> bool:
+        """Whether the store keeps residual bits."""
+        return self._keeps is not None and self._keeps.residual_bytes > 0
+
+    @property
+    def refits(self) -> bool:
+        """Whether the store's codes are refitted, or will be; as far as it can tell."""
+        if self._notes is None:
+            return self._refits
+        if self._notes.codec is None:  # somebody else may have filled it, with plain codes
+            return self._refits and _is_new(self._notes)
+        return self._notes.codec.startswith(REFITTED)
+
+    def upsert(
+        self, ids: Ids, embeddings: ArrayLike, payloads: Sequence[Payload | None] | None
+    ) -> None:
+        """Encode and store; see `csrkit.search.Searcher.upsert`.
+
+        Args:
+            ids: One per embedding.
+            embeddings: Numbers of shape (n, dim).
+            payloads: One per id, or None.
+        """
+        codes = self._model.encode(embeddings, k=self._k_doc)
+        if self._keeps is not None and (self.has_bits or self._begins_with_bits(self._keeps)):
+            residuals = self._model.encode_residuals(embeddings, codes)
+            self._keeps.upsert(ids, codes, payloads, residuals=residuals)
+            return
+        if self.refits and self._notes is not None:
+            self._refits = _bound(self._notes, self._model.fingerprint, refits=True)
+        if self.refits:
+            codes = self._model.refit(embeddings, codes)
+        self._store.upsert(ids, codes, payloads)
+
+    def _begins_with_bits(self, store: ResidualStore) -> bool:
+        return self._adds_bits and not self.refits and _is_new(store)
+
+
+def _is_new(store: Store) -> bool:
+    """Tell whether nothing was ever stored: one that was emptied has its widths fixed."""
+    try:
+        store.fetch([])
+    except StoreError:
+        return True
+    return False
+
+
+def _bound(store: CodecStore, fingerprint: str, *, refits: bool) -> bool:
+    """Bind a store to refitted or plain codes, as wanted or as it was bound; True if refitted."""
+    names = {True: REFITTED + fingerprint, False: fingerprint}
+    for refitted in (refits, not refits):
+        with suppress(StoreError):
+            store.bind(names[refitted])
+            return refitted
+    store.bind(fingerprint)  # fails again, and says why
+    return False
