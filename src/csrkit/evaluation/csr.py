@@ -1,12 +1,17 @@
-"""CSR as it is used: codes in a real store, asked by a `Searcher`, at one k after the other."""
+"""CSR as it is used: codes in a real store, asked by a `Searcher`, at one k after the other.
+
+Two stores per k: codes with residual bits, and refitted codes, which are rescored without.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -23,16 +28,19 @@ if TYPE_CHECKING:
     from csrkit.evaluation.trial import Floats, RowNumbers, Trial
     from csrkit.model import CSRModel
     from csrkit.model.card import Rescore
-    from csrkit.stores import Hit, Store
+    from csrkit.stores import Hit
+    from csrkit.vectors import SparseVectors
 
-__all__ = ["CANDIDATES", "coded", "row_numbers"]
+__all__ = ["CANDIDATES", "coded", "refitted", "row_numbers"]
+
+_How: TypeAlias = "Mapping[str, tuple[Searcher, Rescore | None]]"  # by name of the row
 
 CANDIDATES = 100  # of the sparse stage, where a second stage scores them
 
 
 @contextmanager
 def coded(model: CSRModel, trial: Trial, k_doc: int, ks: Sequence[int]) -> Iterator[Built]:
-    """Encode and store documents, and offer the ways to ask for them.
+    """Encode and store documents with residual bits, and offer the ways to ask for them.
 
     Args:
         model: Encodes.
@@ -41,35 +49,63 @@ def coded(model: CSRModel, trial: Trial, k_doc: int, ks: Sequence[int]) -> Itera
         ks: Latents per query code.
 
     Yields:
-        For each k: sparse alone, rescored by codes, by codes and residual bits, and by
-        the float32 vectors.
+        For each k: sparse alone, rescored by codes and residual bits, and by the float32
+        vectors.
     """
     model.encode(trial.docs[:1])  # what it imports is no part of a build
     started = time.perf_counter()
     codes = model.encode(trial.docs, k=k_doc)
     residuals = model.encode_residuals(trial.docs, codes)
     encoded = time.perf_counter() - started
-    asked = model.encode_query(trial.queries[:TIMED], k=max(ks))
-    with stored(Rows(codes, residuals, trial.buckets), asked) as index:
-        ways = [way for k in ks for way in _ways(model, trial, index, k_doc, k)]
-        yield Built(encoded + index.seconds, ways)
+    with stored(Rows(codes, residuals, trial.buckets), _asked(model, trial, ks)) as index:
+        kept, searcher = _footprints(model, index), partial(Searcher, model, index.store)
+        how: _How = {
+            "csr": (searcher(k_doc=k_doc, rescore=None), None),
+            "csr + bits": (searcher(k_doc=k_doc), "codes"),
+            "csr + dense": (searcher(k_doc=k_doc, rescore="dense", dense=trial.docs), "dense"),
+        }
+        yield Built(encoded + index.seconds, list(_ways(trial, index, kept, how, ks)))
 
 
-def _ways(model: CSRModel, trial: Trial, index: Stored, k_doc: int, k: int) -> Iterator[Way]:
-    """Yield the ways to ask at one k, from the cheapest to the dearest."""
-    store, kept = index.store, _footprints(model, index)
-    searchers: dict[str, tuple[Searcher, Rescore | None]] = {
-        "csr": (Searcher(model, store, k_doc=k_doc, rescore=None), None),
-        "csr + codes": (Searcher(model, _CodesAlone(store), k_doc=k_doc), "codes"),
-        "csr + bits": (Searcher(model, store, k_doc=k_doc), "codes"),
-        "csr + dense": (
-            Searcher(model, store, k_doc=k_doc, rescore="dense", dense=trial.docs),
-            "dense",
-        ),
-    }
-    words = f"k={k}" if k == k_doc else f"k={k} over k={k_doc}"
-    cost = float(posting_cost(model.encode_query(trial.queries, k=k), index.codes).mean())
-    for name, (searcher, rescore) in searchers.items():
+@contextmanager
+def refitted(model: CSRModel, trial: Trial, k_doc: int, ks: Sequence[int]) -> Iterator[Built]:
+    """Store refitted codes and nothing else, and offer to rescore by them.
+
+    Args:
+        model: Encodes.
+        trial: Documents, whose row numbers become ids, and queries.
+        k_doc: Latents per stored code.
+        ks: Latents per query code.
+
+    Yields:
+        One way for each k.
+    """
+    model.refit(trial.docs[:1], model.encode(trial.docs[:1]))  # as in coded
+    started = time.perf_counter()
+    codes = model.refit(trial.docs, model.encode(trial.docs, k=k_doc))
+    encoded = time.perf_counter() - started
+    with stored(Rows(codes, None, trial.buckets), _asked(model, trial, ks)) as index:
+        how: _How = {"csr + codes": (Searcher(model, index.store, k_doc=k_doc), "codes")}
+        ways = _ways(trial, index, _footprints(model, index), how, ks)
+        yield Built(encoded + index.seconds, list(ways))
+
+
+def _asked(model: CSRModel, trial: Trial, ks: Sequence[int]) -> SparseVectors:
+    return model.encode_query(trial.queries[:TIMED], k=max(ks))
+
+
+def _ways(
+    trial: Trial,
+    index: Stored,
+    kept: Mapping[str, Footprint],
+    how: _How,
+    ks: Sequence[int],
+) -> Iterator[Way]:
+    """Yield the ways to ask at each k, from the cheapest to the dearest."""
+    for k, (name, (searcher, rescore)) in product(ks, how.items()):
+        model, k_doc = searcher.model, searcher.k_doc
+        words = f"k={k}" if k == k_doc else f"k={k} over k={k_doc}"
+        cost = float(posting_cost(model.encode_query(trial.queries, k=k), index.codes).mean())
         setting = Setting(k, CANDIDATES if rescore else None, rescore)
         asked = _Asked(searcher, setting, kept[name], index)
         told = f"{words}, {CANDIDATES} candidates" if rescore else words
@@ -134,11 +170,3 @@ def row_numbers(found: Sequence[Sequence[Hit]], n: int) -> RowNumbers:
     for row, hits in enumerate(found):
         rows[row, : len(hits)] = [hit.id for hit in hits]
     return rows
-
-
-class _CodesAlone:
-    """A store as it would be without residuals, so that codes alone rescore."""
-
-    def __init__(self, store: Store) -> None:
-        self.upsert, self.search, self.fetch = store.upsert, store.search, store.fetch
-        self.delete, self.count = store.delete, store.count

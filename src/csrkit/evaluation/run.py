@@ -12,7 +12,7 @@ from csrkit.baselines import DEFAULT, least_docs, methods
 from csrkit.baselines.base import engine
 from csrkit.errors import ConfigError
 from csrkit.evaluation.built import Built
-from csrkit.evaluation.csr import coded
+from csrkit.evaluation.csr import coded, refitted
 from csrkit.evaluation.machine import machine
 from csrkit.evaluation.measure import TIMED, measured
 from csrkit.evaluation.published import NAME, library, published
@@ -46,7 +46,8 @@ def evaluate(
 
     Documents are held in memory as float32, and one index beside them at a time. Indexes are
     built on all cores; latencies are of one query at a time on one thread, from the dense
-    query to the row numbers: encoding and rescoring are in them.
+    query to the row numbers: encoding and rescoring are in them. No card is written: what
+    ``recall=`` of a search reads is measured by `csrkit.tune`.
 
     Args:
         model: The model. Best not fitted on the queries.
@@ -63,7 +64,8 @@ def evaluate(
             () measures the codes alone. "sentence-transformers" is one more, not in the
             default: it trains that library's CSR, once per k (extras ``bench`` and ``train``).
         k_doc: Latents per stored code, for queries at each rung up to it. None: documents
-            and queries both at each rung, one store after the other.
+            and queries both at each rung, one after the other. Each has two stores: of codes
+            with residual bits, and of refitted codes, which are rescored alone.
         n_queries: Most queries to ask, drawn at random. More narrow the intervals.
         title: Of the report.
         seed: Of all draws.
@@ -85,7 +87,7 @@ def evaluate(
         >>> model = csrkit.fit(rows, config=config, progress=False)
         >>> report = evaluate(model, rows, baselines=["int8"], n_queries=50, progress=False)
         >>> [f"{row.name} {row.setting}" for row in report.rows][:3]
-        ['int8 exact scan, range per dimension', 'csr k=2', 'csr + codes k=2, 100 candidates']
+        ['int8 exact scan, range per dimension', 'csr k=2', 'csr + bits k=2, 100 candidates']
     """
     rungs = _rungs(model, k_doc)
     known = Known(qrels, labels, query_labels)
@@ -97,7 +99,9 @@ def evaluate(
     ]
     if NAME in baselines:
         builds += [_Build(NAME, published(model, data, k, seed=seed)) for k, _ in rungs]
-    builds += [_Build(f"csr k={k}", coded(model, data, k, ks)) for k, ks in rungs]
+    for k, ks in rungs:
+        builds.append(_Build(f"csr k={k}", coded(model, data, k, ks)))
+        builds.append(_Build(f"csr + codes k={k}", refitted(model, data, k, ks)))
     return Report(
         title=f"{len(data.docs)} embeddings of {model.dim} dimensions" if title is None else title,
         n_docs=len(data.docs),
@@ -190,6 +194,10 @@ def _notes(data: Trial) -> Iterator[str]:
     yield (
         "Bytes per vector count the code, an id of 8 bytes, postings, graphs and retained "
         "originals; what is kept once, such as codebooks and the CSR model, is stated apart."
+    )
+    yield (
+        '"csr + codes" is a store of its own: of refitted codes (CSRModel.refit) without '
+        "residual bits; the other rows share one of codes with bits."
     )
     if embedded():
         yield (
