@@ -70,16 +70,32 @@ def test_it_names_its_place_its_version_and_its_aliases(home: QdrantHome, shim: 
     assert found.can_add_in_place
 
 
-@pytest.mark.parametrize("version", ["1.17.9", "1.9.0"])
+@pytest.mark.parametrize(
+    ("version", "strategy", "words"),
+    [
+        ("1.17.9", "in_place", "cannot add a vector .* upgrade the server, or let .*'copy'"),
+        ("1.9.0", "in_place", "cannot add a vector"),
+        ("1.15.4", "auto", "keeps no metadata of a collection, .* upgrade the server"),
+        ("1.17.9", "both", "expected strategy to be 'auto', 'in_place' or 'copy', got 'both'"),
+    ],
+)
 def test_a_server_that_cannot_add_a_vector_is_told_apart(
-    home: QdrantHome, shim: RestShim, tmp_path: Path, version: str
+    home: QdrantHome, shim: RestShim, tmp_path: Path, version: str, strategy: Any, words: str
 ) -> None:
     shim.version = version
     before = everything(shim)
-    with pytest.raises(ConfigError, match=rf"Qdrant {version} cannot add a vector.*upgrade"):
-        compress(home, model=random_model(), k=8, job=tmp_path / "job", progress=False)
+    with pytest.raises(ConfigError, match=words):
+        compress(
+            home,
+            model=random_model(),
+            k=8,
+            job=tmp_path / "job",
+            strategy=strategy,
+            progress=False,
+        )
     assert home.marker("csr") is None
     assert everything(shim) == before
+    assert not (tmp_path / "job").exists()
 
 
 @pytest.mark.parametrize("status", [429, 503, 500, None])

@@ -56,6 +56,7 @@ def _drop_vector(shim: RestShim, name: str, vector: str, body: bytes) -> Any:
 
 
 def _aliases(shim: RestShim, name: str, body: bytes) -> Any:
+    name = shim.aliases.get(name, name)
     return models.CollectionsAliasesResponse(
         aliases=[
             models.AliasDescription(alias_name=alias, collection_name=name)
@@ -67,7 +68,11 @@ def _aliases(shim: RestShim, name: str, body: bytes) -> Any:
 
 def _index(shim: RestShim, name: str, body: bytes) -> Any:
     wanted = _parse(models.CreateFieldIndex, body)
-    kind = getattr(qe.PayloadSchemaType, wanted.field_schema.capitalize())
+    asked = wanted.field_schema
+    name_of = asked if isinstance(asked, str) else asked.type
+    kind = getattr(qe.PayloadSchemaType, name_of.capitalize())
+    if not isinstance(asked, str):
+        shim[name].indexes[wanted.field_name] = asked
     shim[name].shard.update(qe.UpdateOperation.create_field_index(wanted.field_name, kind))
     return _DONE
 

@@ -12,6 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from qdrant_client import models
 from qdrant_client.http.models import models as wire
 
+from .rest_settings import config_of, engine_config
+
 if TYPE_CHECKING:
     from .rest_shim import RestShim
 
@@ -29,54 +31,29 @@ class Collection:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        kind = qe.VectorStorageDatatype
-        kinds = {None: None, "float32": kind.Float32, "float16": kind.Float16, "uint8": kind.Uint8}
-        sparse = {
-            name: qe.EdgeSparseVectorParams(datatype=kinds[params.index and params.index.datatype])
-            for name, params in (self.created.sparse_vectors or {}).items()
-        }
-        dense = {
-            name: qe.EdgeVectorParams(
-                size=params.size, distance=getattr(qe.Distance, params.distance.value)
-            )
-            for name, params in dict(self.created.vectors or {}).items()
-        }
         self.metadata |= self.created.metadata or {}
-        # the engine refuses a shard of no vectors, which the server allows
-        config = qe.EdgeConfig(
-            vectors=dense,
-            sparse_vectors=sparse or {"_": qe.EdgeSparseVectorParams()},
-            wal_enabled=False,  # faster, and no test here outlives the process
-        )
+        self.indexes: dict[str, Any] = {}  # settings of payload indexes, by field
+        self.status = models.CollectionStatus.GREEN
+        config = engine_config(self.created)
         self.shard = qe.EdgeShard.create(str(self.folder), config)
 
     def payload_schema(self) -> dict[str, models.PayloadIndexInfo]:
         return {
             field: models.PayloadIndexInfo(
-                data_type=str(info.data_type).rpartition(".")[2].lower(), points=info.points
+                data_type=str(info.data_type).rpartition(".")[2].lower(),
+                params=self.indexes.get(field),
+                points=info.points,
             )
             for field, info in self.shard.info().payload_schema.items()
         }
 
     def info(self) -> models.CollectionInfo:
         return models.CollectionInfo(
-            status=models.CollectionStatus.GREEN,
+            status=self.status,
             optimizer_status=models.OptimizersStatusOneOf.OK,
             segments_count=1,
             payload_schema=self.payload_schema(),
-            config=models.CollectionConfig(
-                params=models.CollectionParams(
-                    vectors=self.created.vectors, sparse_vectors=self.created.sparse_vectors
-                ),
-                hnsw_config=models.HnswConfig(m=16, ef_construct=100, full_scan_threshold=10_000),
-                optimizer_config=models.OptimizersConfig(
-                    deleted_threshold=0.2,
-                    vacuum_min_vector_number=1000,
-                    default_segment_number=0,
-                    flush_interval_sec=5,
-                ),
-                metadata=self.metadata or None,
-            ),
+            config=config_of(self.created, self.metadata),
         )
 
 
@@ -97,11 +74,11 @@ _DONE = models.UpdateResult(operation_id=0, status=models.UpdateStatus.COMPLETED
 
 
 def _exists(shim: RestShim, name: str, body: bytes) -> Any:
-    return {"exists": name in shim.collections}
+    return {"exists": name in shim.collections or name in shim.aliases}
 
 
 def _create(shim: RestShim, name: str, body: bytes) -> bool:
-    if name in shim.collections:
+    if name in shim.collections or name in shim.aliases:
         raise Refused(409, f"Collection `{name}` already exists!")
     created = _parse(models.CreateCollection, body)
     shim.collections[name] = Collection(shim.folder / name, created)
@@ -261,7 +238,9 @@ def _retrieve(shim: RestShim, name: str, body: bytes) -> Any:
 
 
 def _plain(vectors: Any) -> Any:
-    return vectors and {
+    if not isinstance(vectors, dict):
+        return vectors  # none, or one without a name
+    return {
         name: models.SparseVector(indices=one.indices, values=one.values)
         if isinstance(one, qe.SparseVector)
         else one

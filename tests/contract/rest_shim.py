@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from csrkit.stores.qdrant import Retry
 
-from .rest_jobs import JOB_ROUTES
+from .rest_copies import COPY_ROUTES
 from .rest_routes import Collection, Refused, dumped
 
 QUICK = Retry(attempts=4, base_s=0.001)  # for stores that meet faults
@@ -93,13 +93,14 @@ class RestShim:
         self.meanwhile.pop(path, lambda: None)()
         if self.refused and self.refused in body:
             raise Refused(400, "the server's own words")
-        for verb, pattern, call in JOB_ROUTES:
+        for verb, pattern, call in COPY_ROUTES:
             match = re.fullmatch(pattern, path)
             if match and verb == method:
                 return dumped(call(self, *match.groups(), body))
         raise Refused(404, f"no route {method} {path}")
 
     def __getitem__(self, name: str) -> Collection:
+        name = self.aliases.get(name, name)
         if name not in self.collections:
             raise Refused(404, f"Not found: Collection `{name}` doesn't exist!")
         return self.collections[name]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from csrkit.model import CSRModel
 
-__all__ = ["Backfill", "Coder", "Swept"]
+__all__ = ["Backfill", "Coder", "Part", "Swept", "same_codes", "taken"]
 
+T = TypeVar("T")
 RANGE_POINTS = 4096  # what a kill can cost again
 _SETTLE = 5  # times a point is encoded anew because it changed under our hands
 _CLOSE = 1e-5  # what the arithmetic of another machine may change in a value of a code
@@ -100,8 +101,14 @@ class Swept(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Part:
-    """What was done to the points of a range or page."""
+class Part:
+    """What was done to the points of a range or page.
+
+    Attributes:
+        written: Points that got a code.
+        gone: How many were deleted meanwhile.
+        rejects: Points that cannot be encoded, with the reason.
+    """
 
     written: set[PointId] = field(default_factory=set)
     gone: int = 0
@@ -155,22 +162,22 @@ class Backfill:
 
     def _range(self, one: Range, ids: Sequence[PointId]) -> None:
         self._ledger.attempt(one)
-        part = _Part()
+        part = Part()
         self._write(ids, part)
         self._ledger.finish(one, len(part.written), part.gone, part.rejects)
 
-    def _write(self, ids: Sequence[PointId], part: _Part) -> None:
-        """Read, encode and write in batches whose size follows the pace."""
+    def _write(self, ids: Sequence[PointId], part: Part) -> None:
+        """Encode and write in batches whose size follows the pace."""
+        self._paced(ids, lambda some: self._batch(some, part))
 
-        def batch(some: Sequence[PointId]) -> None:
-            read = self._home.read(some, vector=self._coder.vector)
-            page, rejects = self._coder.encode(read)
-            gone = set(self._home.write(self._coder.codes, page) if page.ids else [])
-            part.written.update(one for one in page.ids if one not in gone)
-            part.gone += len(some) - len(read.ids) + len(gone)
-            part.rejects |= rejects
-
-        self._paced(ids, batch)
+    def _batch(self, some: Sequence[PointId], part: Part) -> None:
+        """Read, encode and write some points."""
+        read = self._home.read(some, vector=self._coder.vector)
+        page, rejects = self._coder.encode(read)
+        gone = set(self._home.write(self._coder.codes, page) if page.ids else [])
+        part.written.update(one for one in page.ids if one not in gone)
+        part.gone += len(some) - len(read.ids) + len(gone)
+        part.rejects |= rejects
 
     def _paced(self, ids: Sequence[PointId], batch: Callable[[Sequence[PointId]], None]) -> None:
         start, retries = 0, self._pace.retries
@@ -215,19 +222,19 @@ class Backfill:
 
     def _swept(
         self,
-        pages: Iterable[Sequence[PointId]],
-        work: Callable[[Sequence[PointId], _Part], None],
+        pages: Iterable[T],
+        work: Callable[[T, Part], None],
     ) -> Swept:
         total = Swept()
-        for ids in pages:
-            part = _Part()
-            work(ids, part)
+        for page in pages:
+            part = Part()
+            work(page, part)
             if part.written or part.rejects:
                 self._ledger.settle(part.written, part.rejects)
             total = total.plus(Swept(len(part.written), part.gone, len(part.rejects)))
         return total
 
-    def _renew(self, ids: Sequence[PointId], part: _Part) -> None:
+    def _renew(self, ids: Sequence[PointId], part: Part) -> None:
         def batch(some: Sequence[PointId]) -> None:
             for _ in range(_SETTLE):  # what was written is looked at again: it may have changed
                 page, rejects = self._stale(some)
@@ -248,11 +255,20 @@ class Backfill:
         page, rejects = coder.encode(read)
         place = {one: row for row, one in enumerate(read.ids)}
         rows = np.array([place[one] for one in page.ids], np.int64)
-        return _taken(page, np.flatnonzero(~_same(page, read, rows))), rejects
+        return taken(page, np.flatnonzero(~same_codes(page, read, rows))), rejects
 
 
-def _same(new: Page, stored: Page, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell for each new code whether it is stored already, at the given rows."""
+def same_codes(new: Page, stored: Page, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell for each new code whether it is stored already.
+
+    Args:
+        new: Points that were encoded.
+        stored: Points as they were read, with codes.
+        rows: int64 (n,), where each new one is among the stored.
+
+    Returns:
+        bool (n,).
+    """
     assert new.codes is not None  # it was encoded
     assert stored.codes is not None  # and this was read
     assert stored.is_coded is not None
@@ -267,7 +283,16 @@ def _same(new: Page, stored: Page, rows: NDArray[np.int64]) -> NDArray[np.bool_]
     return same
 
 
-def _taken(page: Page, rows: NDArray[np.int64]) -> Page:
+def taken(page: Page, rows: NDArray[np.int64]) -> Page:
+    """Return some points of a page of codes.
+
+    Args:
+        page: Points with codes.
+        rows: int64 (n,), which.
+
+    Returns:
+        Those, with their residuals if there are any.
+    """
     assert page.codes is not None  # it was encoded
     residuals = None if page.residuals is None else page.residuals[rows]
     ids = [page.ids[row] for row in rows.tolist()]

@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from csrkit.collection.home import Home
-from csrkit.collection.homes.opening import open_home
+from csrkit.collection.home import Description, Home
+from csrkit.collection.homes.opening import open_home, open_pair, original_of
 from csrkit.collection.job import Job
 from csrkit.collection.manifest import Manifest
+from csrkit.collection.ownership import refuse_fixed
 from csrkit.collection.pace import Pace
 from csrkit.errors import ConfigError
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from csrkit.model import CSRModel
     from csrkit.training.config import FitConfig
 
-__all__ = ["compress", "default_folder"]
+__all__ = ["StrategyName", "chosen", "compress", "default_folder"]
+
+StrategyName: TypeAlias = Literal["auto", "in_place", "copy"]
 
 
 def compress(
@@ -40,6 +43,7 @@ def compress(
     k: int = 32,
     model: CSRModel | str | PathLike[str] | None = None,
     residuals: bool = True,
+    strategy: StrategyName = "auto",
     job: str | PathLike[str] | None = None,
     config: FitConfig | None = None,
     rate: float | None = None,
@@ -59,6 +63,9 @@ def compress(
         k: Latents per code, at least 1.
         model: Model or model folder to encode with; None fits one to a uniform sample.
         residuals: Whether to keep what codes leave out beside them, for rescoring.
+        strategy: "in_place" adds the codes to the collection itself; "copy" leaves it as it is
+            and makes a second one, to which its aliases move at the cutover; "auto" makes a
+            copy only where the server cannot add a vector, before Qdrant 1.18.
         job: Job folder; by default ``csrkit-jobs/<collection>.<name>``.
         config: Settings of the fit.
         rate: Most points per second; None for no cap.
@@ -79,9 +86,15 @@ def compress(
     home = open_home(target, collection)
     try:
         wanted = _wanted(home, vector=vector, name=name, k=k, residuals=residuals)
-        home.describe().source(vector)  # before a folder is made
+        found = home.describe()
+        found.source(vector)  # before a folder is made
         folder = Path(job) if job is not None else default_folder(home.url, name)
-        manifest = _manifest(folder, wanted, given)
+        manifest = Manifest.read(folder)
+        if manifest is None:
+            manifest = _placed(home, wanted, chosen(found, strategy))
+            manifest.write(folder)
+        else:
+            _refuse_other(folder, manifest, wanted, strategy, given)
         work = Job(home, folder, manifest, pace=pace, progress=progress)
     except BaseException:
         home.close()
@@ -132,14 +145,53 @@ def default_folder(url: str, name: str) -> Path:
     return Path("csrkit-jobs") / re.sub(r"[^\w.-]", "_", f"{title}.{name}")
 
 
-def _manifest(folder: Path, wanted: Manifest, model: CSRModel | None) -> Manifest:
-    """Return the manifest of the folder, written if it is free, and refuse another job's."""
-    found = Manifest.read(folder)
-    if found is None:
-        wanted.write(folder)
+def chosen(found: Description, strategy: StrategyName) -> Literal["in_place", "copy"]:
+    """Return where the codes are to go.
+
+    Args:
+        found: The collection.
+        strategy: What was asked for.
+
+    Returns:
+        "in_place" or "copy".
+
+    Raises:
+        ConfigError: If it is none of the three, or the engine cannot do it.
+    """
+    if strategy not in get_args(StrategyName):
+        raise ConfigError(f"expected strategy to be 'auto', 'in_place' or 'copy', got {strategy!r}")
+    if strategy == "auto":
+        return "in_place" if found.can_add_in_place else "copy"
+    if strategy == "in_place":
+        refuse_fixed(found)
+    return strategy
+
+
+def _placed(home: Home, wanted: Manifest, strategy: Literal["in_place", "copy"]) -> Manifest:
+    """Return the manifest of a new job, which names what is copied, if anything is."""
+    if strategy == "in_place":
         return wanted
-    for setting in ("url", "vector", "name", "k", "residuals"):
-        have, want = getattr(found, setting), getattr(wanted, setting)
+    manifest = wanted.model_copy(update={"copy_of": original_of(home)})
+    pair = open_pair(home, str(manifest.copy_of), manifest.title)
+    pair.check(residuals=manifest.residuals)
+    return manifest
+
+
+def _refuse_other(
+    folder: Path,
+    found: Manifest,
+    wanted: Manifest,
+    strategy: StrategyName,
+    model: CSRModel | None,
+) -> None:
+    """Refuse to go on with another job's folder, or with other settings."""
+    pairs = [
+        (setting, getattr(found, setting), getattr(wanted, setting))
+        for setting in ("url", "vector", "name", "k", "residuals")
+    ]
+    if strategy != "auto":
+        pairs.append(("strategy", found.strategy, strategy))
+    for setting, have, want in pairs:
         if have != want:
             raise ConfigError(
                 f"the job in {folder} was begun with {setting}={have!r}, got {want!r}: go on with "
@@ -150,4 +202,3 @@ def _manifest(folder: Path, wanted: Manifest, model: CSRModel | None) -> Manifes
             f"the job in {folder} was begun with the model {str(found.fingerprint)[:12]}, got "
             f"{model.fingerprint[:12]}: leave model= out, or name another folder as job="
         )
-    return found

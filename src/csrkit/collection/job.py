@@ -20,9 +20,9 @@ from csrkit.collection.home import Home
 from csrkit.collection.homes.opening import open_home
 from csrkit.collection.ledger import Ledger, Phase, held
 from csrkit.collection.manifest import Manifest
-from csrkit.collection.ownership import checked_own, claim, release
 from csrkit.collection.pace import Pace
 from csrkit.collection.status import Status, begun
+from csrkit.collection.strategy import strategy_of
 from csrkit.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ __all__ = ["Job"]
 
 _FIT_BYTES = 256 << 20  # of dense vectors that a model is fitted on
 _FIT_ROWS = 100_000
-_BATCH_NUMBERS = 1 << 20  # of a batch of vectors: both engines give each as a Python float
 _PASSES = 3  # sweeps for points that are written while the last one runs
 _REACHED = list(Phase)
 
@@ -60,10 +59,10 @@ class Job:
         pace: Pace | None = None,
         progress: bool = True,
     ) -> None:
-        self.home = home
         self.folder = folder
-        self.manifest = manifest
         self.ledger = Ledger(folder / "ledger.db")
+        self._opened = home
+        self._be(manifest)
         self._pace = pace or Pace()
         self._progress = progress
         self._model: CSRModel | None = None
@@ -103,6 +102,15 @@ class Job:
         return cls(home, folder, manifest, pace=Pace(rate=rate), progress=progress)
 
     # -- what it is -------------------------------------------------------------
+
+    def _be(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._strategy = strategy_of(self._opened, manifest, self.ledger)
+
+    @property
+    def home(self) -> Home:
+        """The collection with the codes: the one that was named, or the copy of it once made."""
+        return self._strategy.home
 
     @property
     def phase(self) -> Phase:
@@ -160,10 +168,10 @@ class Job:
                 self._fit(model, config)
                 self.ledger.advance(Phase.FITTED)
             if self.phase is Phase.FITTED:
-                claim(self.home, self.manifest)
+                self._strategy.claim()
                 self.ledger.advance(Phase.ADDED)
             if self.phase is Phase.ADDED:
-                checked_own(self.home, self.manifest)
+                self._strategy.checked()
                 self._backfill()
                 self.ledger.advance(Phase.BACKFILLED)
 
@@ -198,7 +206,7 @@ class Job:
             "residual_bytes": model.residual_bytes if manifest.residuals else 0,
             "fingerprint": model.fingerprint,
         }
-        self.manifest = manifest.model_copy(update=update)
+        self._be(manifest.model_copy(update=update))
         self.manifest.write(self.folder)
         self._model = model
 
@@ -215,8 +223,7 @@ class Job:
 
         manifest = self.manifest
         coder = Coder(self.model, manifest.vector, manifest.codes, manifest.k)
-        total = self.home.describe().count
-        self._pace.limit(_BATCH_NUMBERS // self.model.dim)
+        total = self._strategy.count()
         with tqdm(
             total=total, initial=done, desc=doing, unit=" points", disable=not self._progress
         ) as bar:
@@ -225,7 +232,7 @@ class Job:
                 bar.set_postfix(batch=self._pace.size, retries=self._pace.retries, refresh=False)
                 bar.update(points)
 
-            yield Backfill(self.home, coder, self.ledger, self._pace, moved)
+            yield self._strategy.worker(coder, self.ledger, self._pace, moved)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -251,7 +258,7 @@ class Job:
         """  # noqa: DOC502  # raised by helpers
         with self._alone():
             self._need(Phase.BACKFILLED, "sweep")
-            checked_own(self.home, self.manifest)
+            self._strategy.checked()
             return self._sweep(stale)
 
     def _sweep(self, stale: bool) -> Swept:
@@ -288,7 +295,8 @@ class Job:
         """  # noqa: DOC502  # raised by helpers
         with self._alone():
             self._need(Phase.BACKFILLED, "cut over")
-            marker = checked_own(self.home, self.manifest)
+            self._strategy.checked()
+            self._strategy.ready()
             late = self._sweep(stale=False)
             if check is not None:
                 if not check(self):
@@ -297,18 +305,26 @@ class Job:
                         "`csrkit verify` says what is wrong"
                     )
                 self._reach(Phase.VERIFIED)
-            swept = self._sweep(stale=True).plus(late)
-            self.home.mark(marker.model_copy(update={"is_live": True}))
+            swept = self._strategy.go_live(lambda: self._sweep(stale=True)).plus(late)
             self._reach(Phase.CUTOVER)
             return Cutover(swept, self.manifest.name)
 
-    def finalize(self, dense: Dense = "keep", *, confirm: str | None = None) -> Saving:
+    def finalize(
+        self,
+        dense: Dense = "keep",
+        *,
+        drop_original: bool = False,
+        confirm: str | None = None,
+    ) -> Saving:
         """Decide what becomes of the dense vector, and measure what that saves.
 
         Args:
             dense: "keep" it as it is, keep it on "disk", or "drop" it, for good; a
                 snapshot is taken before where the engine has snapshots.
-            confirm: Name of the collection, typed by a person; needed to drop.
+            drop_original: Whether to delete the collection that was copied, for good; a
+                snapshot is taken before. Not together with a dense vector.
+            confirm: Name of the collection whose vector is dropped or that is deleted, typed
+                by a person.
 
         Returns:
             What was done, and the bytes on disk before and after.
@@ -321,8 +337,13 @@ class Job:
         """  # noqa: DOC502  # raised by helpers
         with self._alone():
             self._need(Phase.CUTOVER, "finalize")
-            checked_own(self.home, self.manifest)
-            saving = finish_dense(self.home, self.manifest, dense, confirm)
+            self._strategy.checked()
+            if drop_original and dense == "keep":
+                saving = Saving(dense, self._strategy.drop_original(confirm), None, None)
+            elif drop_original:
+                raise ConfigError(f"expected drop_original alone, got dense={dense!r} with it")
+            else:
+                saving = finish_dense(self.home, self.manifest, dense, confirm)
             self._reach(Phase.FINALIZED)
             return saving
 
@@ -331,27 +352,28 @@ class Job:
         if _REACHED.index(self.phase) < _REACHED.index(phase):
             self.ledger.advance(phase)
 
-    def rollback(self) -> None:
-        """Drop the vectors that this job added, and nothing else; harmless to repeat.
+    def rollback(self, *, confirm: str | None = None) -> None:
+        """Drop what this job added, and nothing else; harmless to repeat.
+
+        That is its vectors; or its copy, after the aliases were moved back.
+
+        Args:
+            confirm: Name of the copy, typed by a person; needed to give up what was written
+                to it since the cutover.
 
         Raises:
-            JobError: If the vector is not this job's, or the dense one was dropped.
+            JobError: If the vector is not this job's, the dense one was dropped, or a copy
+                holds what the original does not.
             StoreError: If the home fails.
         """  # noqa: DOC502  # raised by helpers
         with self._alone():
             if self.phase is Phase.ROLLED_BACK:
                 return
             if self.manifest.fingerprint is not None:
-                dense = {one.name for one in self.home.describe().dense}
-                if self.manifest.vector not in dense:
-                    raise JobError(
-                        f"the dense vector {self.manifest.vector!r} of {self.manifest.url} is not "
-                        "there any more: without the codes nothing could be found. Restore it first"
-                    )
-                release(self.home, self.manifest)
+                self._strategy.release(confirm)
             self.ledger.advance(Phase.ROLLED_BACK)
 
     def close(self) -> None:
         """Close the ledger and the home; a client that was passed in stays open."""
         self.ledger.close()
-        self.home.close()
+        self._opened.close()

@@ -37,6 +37,8 @@ class Manifest(BaseModel):
         name: Name of the sparse vector.
         k: Latents per code.
         residuals: Whether residuals are kept beside the codes.
+        copy_of: The collection that is copied into one with codes, by its own name and no
+            alias; None if the codes are added in place.
         n_latents: Width of the codes; None until there is a model.
         residual_bytes: Bytes per residual; 0 if none are kept.
         fingerprint: That of the model; None until there is one.
@@ -52,6 +54,7 @@ class Manifest(BaseModel):
     name: str = Field(min_length=1)
     k: int = Field(ge=1)
     residuals: bool
+    copy_of: str | None = None
     n_latents: int | None = Field(default=None, ge=1)
     residual_bytes: int = Field(default=0, ge=0)
     fingerprint: str | None = None
@@ -66,6 +69,22 @@ class Manifest(BaseModel):
         if self.n_latents is None:
             raise JobError("the job has no model yet: run it first")
         return CodeVector(self.name, self.n_latents, self.residual_bytes)
+
+    @property
+    def strategy(self) -> Literal["in_place", "copy"]:
+        """Where the codes go."""
+        return "in_place" if self.copy_of is None else "copy"
+
+    @property
+    def title(self) -> str:
+        """Name of the copy: one that nobody else thinks of.
+
+        Raises:
+            JobError: If there is none, as the codes are added in place.
+        """
+        if self.copy_of is None:
+            raise JobError("the job works in place: it makes no copy")
+        return f"{self.copy_of}__csrkit_{self.job}"
 
     @property
     def marker(self) -> Marker:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from csrkit.collection.home import Home, Marker
+from csrkit.collection.home import Description, Home, Marker
 from csrkit.collection.manifest import Manifest
 from csrkit.errors import ConfigError, JobError
 from csrkit.stores._points import residual_name
 
-__all__ = ["checked_own", "claim", "release"]
+__all__ = ["checked_own", "claim", "refuse_fixed", "refuse_taken", "release"]
 
 
 def claim(home: Home, manifest: Manifest) -> None:
@@ -25,15 +25,42 @@ def claim(home: Home, manifest: Manifest) -> None:
     """
     found = home.marker(manifest.name)
     if found is None:
-        _refuse_taken(home, manifest)
+        now = home.describe()
+        refuse_taken(now, manifest)
+        refuse_fixed(now)
         home.mark(manifest.marker)
         found = home.marker(manifest.name)  # another job may have been as quick
     _refuse_other(found, manifest)
     home.add(manifest.codes)
 
 
-def _refuse_taken(home: Home, manifest: Manifest) -> None:
-    now = home.describe()
+def refuse_fixed(now: Description) -> None:
+    """Refuse a collection to which no vector can be added.
+
+    Args:
+        now: The collection.
+
+    Raises:
+        ConfigError: If the engine is too old.
+    """
+    if not now.can_add_in_place:
+        raise ConfigError(
+            f"{now.engine} {now.version} cannot add a vector to a collection that exists, which "
+            "1.18 and later can: upgrade the server, or let the job make a copy with "
+            "strategy='copy' (--strategy copy)"
+        )
+
+
+def refuse_taken(now: Description, manifest: Manifest) -> None:
+    """Refuse a collection that has vectors of the names that a job would add.
+
+    Args:
+        now: The collection.
+        manifest: The job.
+
+    Raises:
+        JobError: If it has one.
+    """
     taken = {*now.sparse, *(one.name for one in now.dense)}
     for name in (manifest.name, residual_name(manifest.name)):
         if name in taken:
@@ -41,12 +68,6 @@ def _refuse_taken(home: Home, manifest: Manifest) -> None:
                 f"{manifest.url} has a vector {name!r} that carries no marker of csrkit and is "
                 "never taken over: choose another name= for the codes"
             )
-    if not now.can_add_in_place:
-        raise ConfigError(
-            f"{now.engine} {now.version} cannot add a vector to a collection that exists, which "
-            "1.18 and later can: upgrade the server, or copy the collection into one that was "
-            f"made with the sparse vector {manifest.name!r} and fill it with `csrkit encode`"
-        )
 
 
 def _refuse_other(found: Marker | None, manifest: Manifest) -> None:
@@ -77,13 +98,13 @@ def checked_own(home: Home, manifest: Manifest) -> Marker:
     assert found is not None  # or it was refused
     if found.fingerprint != manifest.fingerprint:
         raise JobError(
-            f"the codes {manifest.name!r} of {manifest.url} are of the model "
+            f"the codes {manifest.name!r} of {home.url} are of the model "
             f"{found.fingerprint[:12]}, and this job has {str(manifest.fingerprint)[:12]}: "
             "the job folder was changed; restore it"
         )
     if manifest.name not in home.describe().sparse:
         raise JobError(
-            f"{manifest.url} has no vector {manifest.name!r} any more: somebody dropped it. "
+            f"{home.url} has no vector {manifest.name!r} any more: somebody dropped it. "
             "Roll this job back, and begin another"
         )
     return found

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from csrkit.collection.home import Home
+from csrkit.collection.pair import Pair
 from csrkit.errors import ConfigError
 
-__all__ = ["open_home"]
+if TYPE_CHECKING:
+    from csrkit.collection.homes.qdrant import QdrantHome
+
+__all__ = ["open_home", "open_pair", "original_of"]
 
 
 def open_home(target: Any, collection: str | None = None) -> Home:
@@ -51,3 +55,52 @@ def open_home(target: Any, collection: str | None = None) -> Home:
         "expected qdrant://host:6333/collection, edge://folder of a Qdrant Edge shard, or a "
         f"QdrantClient with the name of a collection, got {scheme!r}"
     )
+
+
+def open_pair(home: Home, original: str, title: str) -> Pair:
+    """Return a collection and its copy, which may not be there yet.
+
+    Args:
+        home: The collection as it was named.
+        original: Its name, which is no alias.
+        title: Name of the copy.
+
+    Returns:
+        Both.
+
+    Raises:
+        ConfigError: If the engine has no collections to copy into.
+    """  # noqa: DOC502  # raised by `_of_server`
+    from csrkit.collection.homes.pairs import QdrantPair
+
+    found = _of_server(home)
+    return QdrantPair(found.client, original, title, retry=found.retry)
+
+
+def original_of(home: Home) -> str:
+    """Return the name of the collection that a home has open, perhaps by an alias.
+
+    Args:
+        home: The home.
+
+    Returns:
+        Its name, which is no alias.
+
+    Raises:
+        ConfigError: If the engine has no collections to copy into.
+    """  # noqa: DOC502  # raised by `_of_server`
+    from csrkit.collection.homes import pairs
+
+    return pairs.original_of(_of_server(home))
+
+
+def _of_server(home: Home) -> QdrantHome:
+    from csrkit.collection.homes.qdrant import QdrantHome
+
+    if not isinstance(home, QdrantHome):
+        raise ConfigError(
+            f"expected a collection of a Qdrant server to copy, got {home.url}: add the codes in "
+            "place (strategy='in_place'); to keep the shard as it is, copy its folder while "
+            "nothing has it open, and compress the copy"
+        )
+    return home

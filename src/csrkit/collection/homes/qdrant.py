@@ -74,7 +74,8 @@ class QdrantHome:
             )
         self.client = client
         self.title = collection
-        self._server = Server(client, collection, retry or Retry())
+        self.retry = retry or Retry()
+        self._server = Server(client, collection, self.retry)
         self._is_own = False
         self._dims: dict[str, int] = {}  # of the dense vectors last seen
         if not self._server.call("look it up", lambda: client.collection_exists(collection)):
@@ -241,7 +242,7 @@ class QdrantHome:
             )
             config = self._info().config
         if codes.residual_bytes:
-            own = Collection(self.client, self.title, codes.name, self._server.retry)
+            own = Collection(self.client, self.title, codes.name, self.retry)
             own.ensure_bytes(config, codes.residual_bytes)
 
     def write(self, codes: CodeVector, page: Page) -> list[PointId]:

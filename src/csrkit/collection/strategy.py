@@ -1,0 +1,361 @@
+"""Where the codes go: into the collection itself, or into a copy of it.
+
+A `Strategy` is what differs between the two; the steps of a `Job` are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from csrkit.collection.backfill import Backfill, Coder, Swept
+from csrkit.collection.copying import Copying, drift_of
+from csrkit.collection.facts import Marker
+from csrkit.collection.home import Home
+from csrkit.collection.homes.opening import open_pair
+from csrkit.collection.ledger import Ledger, Phase
+from csrkit.collection.ownership import checked_own, claim, refuse_taken, release
+from csrkit.errors import ConfigError, JobError
+
+if TYPE_CHECKING:
+    from csrkit.collection.manifest import Manifest
+    from csrkit.collection.pace import Pace
+    from csrkit.collection.pair import Pair
+
+__all__ = ["Copy", "InPlace", "Strategy", "strategy_of"]
+
+_BATCH_NUMBERS = 1 << 20  # of a batch of vectors: both engines give each as a Python float
+_PASSES = 3  # comparisons at a cutover before the collection is said to be written to
+
+
+class Strategy(Protocol):
+    """Where codes go. Every method raises StoreError if the engine fails for good."""
+
+    @property
+    def home(self) -> Home:
+        """Where the codes are, or before there are any, what they are made of."""
+        ...
+
+    def count(self) -> int:
+        """Return how many points a worker goes through."""
+        ...
+
+    def claim(self) -> None:
+        """Make room for codes, marked as this job's; goes on after a kill.
+
+        Raises:
+            JobError: If somebody else's work is in the way.
+        """
+        ...
+
+    def checked(self) -> Marker:
+        """Return the marker, and refuse what is not this job's.
+
+        Returns:
+            The marker.
+
+        Raises:
+            JobError: If it is another job's, or gone.
+        """
+        ...
+
+    def worker(
+        self, coder: Coder, ledger: Ledger, pace: Pace, moved: Callable[[int], None]
+    ) -> Backfill:
+        """Return what fills in codes and keeps them up.
+
+        Args:
+            coder: What makes the codes.
+            ledger: Where it is noted.
+            pace: How fast, which the worker may bound.
+            moved: Called with the number of points after each batch.
+
+        Returns:
+            The worker.
+        """
+        ...
+
+    def ready(self) -> None:
+        """Refuse a cutover that cannot be, before work is done for it.
+
+        Raises:
+            JobError: If it cannot be.
+        """
+        ...
+
+    def go_live(self, sweep: Callable[[], Swept]) -> Swept:
+        """Bring every code up to date, and let searches find them.
+
+        Args:
+            sweep: Brings codes up to date.
+
+        Returns:
+            What the sweeps did.
+
+        Raises:
+            JobError: If they do not come to an end.
+        """
+        ...
+
+    def release(self, confirm: str | None) -> None:
+        """Undo what the job added; goes on after a kill.
+
+        Args:
+            confirm: Name of what would be lost, typed by a person.
+
+        Raises:
+            JobError: If something would be lost, or is not this job's.
+        """
+        ...
+
+    def drop_original(self, confirm: str | None) -> str | None:
+        """Delete the collection that was copied, for good.
+
+        Args:
+            confirm: Its name, typed by a person.
+
+        Returns:
+            Name of the snapshot that was taken before; None if none was.
+
+        Raises:
+            ConfigError: If it is not confirmed, or nothing was copied.
+            JobError: If it is still in use.
+        """
+        ...
+
+
+def strategy_of(home: Home, manifest: Manifest, ledger: Ledger) -> Strategy:
+    """Return the strategy of a job.
+
+    Args:
+        home: The collection as it was named.
+        manifest: What the job is.
+        ledger: How far it is.
+
+    Returns:
+        Its strategy.
+
+    Raises:
+        ConfigError: If the engine cannot do it.
+    """  # noqa: DOC502  # raised by `open_pair`
+    if manifest.copy_of is None:
+        return InPlace(home, manifest)
+    return Copy(open_pair(home, manifest.copy_of, manifest.title), manifest, ledger)
+
+
+class InPlace:
+    """Codes in the collection itself, beside its dense vectors.
+
+    Args:
+        home: The collection.
+        manifest: The job.
+    """
+
+    def __init__(self, home: Home, manifest: Manifest) -> None:
+        self.home = home
+        self._manifest = manifest
+
+    def count(self) -> int:
+        """Count the points; see `Strategy.count`."""
+        return self.home.describe().count
+
+    def claim(self) -> None:
+        """Mark the collection, and add the vectors; see `Strategy.claim`."""
+        claim(self.home, self._manifest)
+
+    def checked(self) -> Marker:
+        """Return the marker; see `Strategy.checked`."""
+        return checked_own(self.home, self._manifest)
+
+    def worker(
+        self, coder: Coder, ledger: Ledger, pace: Pace, moved: Callable[[int], None]
+    ) -> Backfill:
+        """Return a backfill; see `Strategy.worker`."""
+        pace.limit(_BATCH_NUMBERS // coder.model.dim)
+        return Backfill(self.home, coder, ledger, pace, moved)
+
+    def ready(self) -> None:
+        """Refuse nothing: the name of the collection stays."""
+
+    def go_live(self, sweep: Callable[[], Swept]) -> Swept:
+        """Sweep, and mark the codes as live; see `Strategy.go_live`."""
+        swept = sweep()
+        self.home.mark(self.checked().model_copy(update={"is_live": True}))
+        return swept
+
+    def release(self, confirm: str | None) -> None:
+        """Drop the vectors that were added; see `Strategy.release`."""
+        vector = self._manifest.vector
+        if vector not in {one.name for one in self.home.describe().dense}:
+            raise JobError(
+                f"the dense vector {vector!r} of {self._manifest.url} is not there any more: "
+                "without the codes nothing could be found. Restore it first"
+            )
+        release(self.home, self._manifest)
+
+    def drop_original(self, confirm: str | None) -> str | None:
+        """Refuse: the original is the collection itself; see `Strategy.drop_original`."""
+        raise ConfigError(
+            f"the codes were added to {self._manifest.url} in place, so there is no original "
+            "beside it to drop; dense='drop' drops its dense vector"
+        )
+
+
+class Copy:
+    """Codes in a copy, to which the aliases move at the cutover.
+
+    Args:
+        pair: The collection and its copy.
+        manifest: The job.
+        ledger: How far it is.
+    """
+
+    def __init__(self, pair: Pair, manifest: Manifest, ledger: Ledger) -> None:
+        self.pair = pair
+        self._manifest, self._ledger = manifest, ledger
+        self._made: Home | None = None
+
+    @property
+    def home(self) -> Home:
+        """The copy, or before it is made, the original."""
+        return self._own() or self.pair.source()
+
+    def _own(self) -> Home | None:
+        """Return the copy if it is there and this job's."""
+        if self._made is None:
+            found = self.pair.copy()
+            marker = found.marker(self._manifest.name) if found else None
+            if marker is not None and marker.job == self._manifest.job:
+                self._made = found
+        return self._made
+
+    def count(self) -> int:
+        """Count the points of what is read; see `Strategy.count`."""
+        return (self.home if self._is_live() else self.pair.source()).describe().count
+
+    def claim(self) -> None:
+        """Make the copy, empty; see `Strategy.claim`."""
+        name = self._manifest.name
+        if self.pair.copy() is None:
+            refuse_taken(self.pair.source().describe(), self._manifest)
+            rivals = self.pair.rivals(name)
+            if rivals:
+                raise JobError(
+                    f"{self.pair.original} has a copy with codes {name!r} already, {rivals[0]}, of "
+                    "another job: go on with that job's folder, or roll it back first"
+                )
+            self.pair.make(self._manifest.marker)
+        if self._own() is None:
+            raise JobError(
+                f"there is a collection {self.pair.title!r} that carries no marker of this job, "
+                "and nothing is overwritten: begin in another job folder, which has another name"
+            )
+        self.pair.complete()
+
+    def checked(self) -> Marker:
+        """Return the marker of the copy; see `Strategy.checked`."""
+        self._made = None
+        own = self._own()
+        if own is None:
+            raise JobError(
+                f"the copy {self.pair.title!r} is not there any more, or carries no marker of this "
+                "job: roll this job back, and begin another"
+            )
+        return checked_own(own, self._manifest)
+
+    def worker(
+        self, coder: Coder, ledger: Ledger, pace: Pace, moved: Callable[[int], None]
+    ) -> Backfill:
+        """Return what copies; once live, what keeps the copy up; see `Strategy.worker`."""
+        pace.limit(self.pair.most(_BATCH_NUMBERS))
+        if self._is_live():
+            return Backfill(self.home, coder, ledger, pace, moved)
+        return Copying(self.pair, coder, ledger, pace, moved)
+
+    def _is_live(self) -> bool:
+        """Tell whether aliases were moved, also if a kill kept that out of the ledger."""
+        if self._ledger.phase in (Phase.CUTOVER, Phase.FINALIZED):
+            return True
+        own = self._own()
+        marker = own.marker(self._manifest.name) if own else None
+        return bool(own and marker and marker.is_live and own.describe().aliases)
+
+    def ready(self) -> None:
+        """Refuse a copy to which nothing can be switched; see `Strategy.ready`."""
+        if self._is_live():
+            return
+        source = self.pair.source().describe()
+        if not source.aliases:
+            raise JobError(
+                f"{self.pair.original!r} is used by its own name, which cannot be moved to the "
+                f"copy {self.pair.title!r}: make an alias that leads to it, let every service "
+                "search and write by the alias, and cut over again"
+            )
+        obstacle = self.pair.obstacle()
+        if obstacle:
+            raise JobError(
+                f"not cut over: the copy {self.pair.title!r} is not ready, {obstacle}: "
+                "cut over again when it is"
+            )
+
+    def go_live(self, sweep: Callable[[], Swept]) -> Swept:
+        """Compare until nothing differs, and move the aliases; see `Strategy.go_live`."""
+        swept = sweep()
+        if self._is_live():
+            return swept
+        last = swept
+        for _ in range(_PASSES - 1):
+            if not last.written and not last.gone:
+                break
+            last = sweep()
+            swept = swept.plus(last)
+        if last.written or last.gone:
+            raise JobError(
+                f"not cut over: {self.pair.original!r} is being written to, {last.written} points "
+                f"were written and {last.gone} deleted while the copy was compared with it; "
+                "pause what writes until the aliases are moved, and cut over again"
+            )
+        self.home.mark(self.checked().model_copy(update={"is_live": True}))
+        self.pair.switch()
+        return swept
+
+    def release(self, confirm: str | None) -> None:
+        """Move the aliases back, and delete the copy; see `Strategy.release`."""
+        if self._own() is None:
+            return  # nothing was made, or all of it is deleted
+        if not self.pair.has_source():
+            raise JobError(
+                f"{self.pair.original!r} is not there any more: without the copy "
+                f"{self.pair.title!r} nothing would be left. Restore it first"
+            )
+        if self._is_live() and confirm != self.pair.title:
+            self._refuse_loss()
+        self.pair.switch(back=True)
+        self.pair.drop_copy()
+
+    def _refuse_loss(self) -> None:
+        drift = drift_of(self.pair, self._manifest.codes, self._manifest.vector)
+        if drift.changed or drift.deleted:
+            raise JobError(
+                f"since the cutover {drift.changed} points were written to {self.pair.title!r} and "
+                f"{drift.deleted} deleted, such as {list(drift.ids)}, which {self.pair.original!r} "
+                "does not know: make the same changes there, or give them up with "
+                f"confirm={self.pair.title!r}"
+            )
+
+    def drop_original(self, confirm: str | None) -> str | None:
+        """Delete the original; see `Strategy.drop_original`."""
+        if confirm != self.pair.original:
+            raise ConfigError(
+                f"deleting the collection {self.pair.original!r} cannot be undone: to do it, pass "
+                f"its name, confirm={self.pair.original!r}, got {confirm!r}"
+            )
+        if not self.pair.has_source():
+            return None  # it is done
+        aliases = self.pair.source().describe().aliases
+        if aliases:
+            raise JobError(
+                f"{self.pair.original!r} is still in use, by its aliases {list(aliases)}: "
+                "cut over again, which moves them, or delete them"
+            )
+        return self.pair.drop_original()
