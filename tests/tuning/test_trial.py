@@ -169,6 +169,14 @@ def test_what_was_indexed_is_said(docs: np.ndarray, model: CSRModel, store: Stor
     )
 
 
+def test_an_emptied_store_is_said_to_hold_what_it_can(docs: np.ndarray, model: CSRModel) -> None:
+    store = MemoryStore()
+    store.upsert([1], model.encode(docs[:1]))  # without residuals, for good
+    store.delete([1])
+    built = trial(model, split(docs, None, 32, 60, seed=1), PLAN, store)
+    assert (built.residuals, built.refitted) == (False, False)
+
+
 def test_residual_bits_are_stored_and_help(built: Trial, docs: np.ndarray, model: CSRModel) -> None:
     assert (built.residuals, built.refitted) == (True, False)
     without = trial(model, built.split, Plan(16, LIMIT, False, False), MemoryStore())

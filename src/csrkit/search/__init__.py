@@ -9,7 +9,8 @@ their dense cosine, thresholds in cosine units, and why a document was found. Wh
 an index (that is the store) and measuring (`csrkit.tune` writes the card that the dial reads).
 """
 
+from csrkit.search.dial import Holds
 from csrkit.search.results import Explanation, Results, Shared
 from csrkit.search.searcher import Searcher
 
-__all__ = ["Explanation", "Results", "Searcher", "Shared"]
+__all__ = ["Explanation", "Holds", "Results", "Searcher", "Shared"]

@@ -48,7 +48,13 @@ class Wish:
 
 
 class Holds(NamedTuple):
-    """What a store holds: latents per code, and whether with bits, and with refitted values."""
+    """How the documents of a store were written.
+
+    Attributes:
+        k_doc: Latents per code.
+        residuals: Whether residual bits are kept beside the codes.
+        refitted: Whether the codes have the values of `CSRModel.refit`.
+    """
 
     k_doc: int
     residuals: bool

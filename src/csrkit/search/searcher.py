@@ -127,6 +127,11 @@ class Searcher:
         """How candidates are rescored."""
         return self._rescore
 
+    @property
+    def holds(self) -> Holds:
+        """What the store holds, as far as it tells; a card of something else is not read."""
+        return Holds(self._k_doc, self._writer.has_bits, self._writer.refits)
+
     # -- writing ----------------------------------------------------------------
 
     def upsert(
@@ -255,8 +260,7 @@ class Searcher:
 
     def _dial(self) -> Dial:
         card = self._model.card
-        holds = Holds(self._k_doc, self._writer.has_bits, self._writer.refits)
-        why = misfit(card, holds, self._rescore)
+        why = misfit(card, self.holds, self._rescore)
         return Dial(self._model, self._rescore, None if why else card, why)
 
     def _fill_(

@@ -178,7 +178,8 @@ def trial(model: CSRModel, parts: Split, plan: Plan, store: Store) -> Trial:
         searchers["dense"] = Searcher(
             model, store, k_doc=plan.k_doc, rescore="dense", dense=_dense_of(parts.docs)
         )
-    return Trial(parts, best.rows, searchers, bits, refitted=not bits)
+    _, residuals, refitted = codes.holds  # an emptied store has its widths fixed
+    return Trial(parts, best.rows, searchers, residuals, refitted)
 
 
 def _warn_of_documents(nearest: Floats, kind: str) -> None:
