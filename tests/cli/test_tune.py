@@ -13,7 +13,7 @@ import pytest
 import csrkit
 from csrkit import CSRModel
 from csrkit.model import Card
-from csrkit.stores import MemoryStore
+from csrkit.stores import EdgeStore, MemoryStore
 
 FEW = ("--n-queries", 40, "--no-dense", "--store", "memory:")
 
@@ -55,6 +55,7 @@ def test_it_measures_what_python_measures(
     assert facts["codec"] == str(codec)
     assert (facts["n_docs"], facts["n_queries"], facts["queries"]) == (460, 40, "documents")
     assert (facts["k_doc"], facts["residuals"], facts["store"]) == (8, True, "MemoryStore")
+    assert not facts["refitted"]
     assert facts["calibrations"][0]["mean_error"] == card.calibrations[0].mean_error
 
 
@@ -63,12 +64,14 @@ def test_options_reach_the_measurement(
 ) -> None:
     np.save(tmp_path / "queries.npy", rows[:30] + 0.1)
     more = ("--queries", tmp_path / "queries.npy", "--k-doc", 4, "--limit", 3, "--no-residuals")
+    EdgeStore(tmp_path / "index").close()
     url = f"edge://{tmp_path / 'index'}"
     run("tune", codec, embeddings, "--store", url, *more)
     card = csrkit.load(codec).card
     assert card is not None
     assert (card.queries, card.n_queries, card.n_docs) == ("given", 30, 500)
     assert (card.k_doc, card.limit, card.residuals, card.store) == (4, 3, False, "EdgeStore")
+    assert card.refitted
     assert {row.setting.rescore for row in card.measured} == {None, "codes", "dense"}
 
 
@@ -104,6 +107,7 @@ def test_what_was_measured_before_stays_when_a_run_fails(
         ((codec, embeddings, "--n-queries", 5), 2, r"expected at least 20 queries, got n_queries"),
         ((codec, embeddings, "--limit", 0), 2, r"expected limit from 1"),
         ((codec, embeddings, "--store", "nonsense"), 2, r"expected a URL with one of the schemes"),
+        ((codec, embeddings, "--store", f"edge://{tmp_path / 'indx'}"), 3, r"no store at .*indx"),
         ((tmp_path, embeddings), 2, r"expected a model folder with a config\.json"),
     ]
     for arguments, code, message in calls:
@@ -111,4 +115,5 @@ def test_what_was_measured_before_stays_when_a_run_fails(
         assert re.fullmatch(rf"csrkit: .*{message}.*\n", result.stderr), result.stderr
         assert result.stdout == ""
     assert (codec / "card.json").read_bytes() == before
+    assert not (tmp_path / "indx").exists()
     assert isinstance(csrkit.load(codec).card, Card)

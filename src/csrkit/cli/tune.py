@@ -81,6 +81,7 @@ class TuneFacts:
         fingerprint: Of the model.
         k_doc: Latents per stored code.
         residuals: Whether residual bits were stored.
+        refitted: Whether the stored codes were refitted.
         n_docs: Documents searched.
         n_queries: Queries measured with.
         queries: "given" or "documents".
@@ -97,6 +98,7 @@ class TuneFacts:
     fingerprint: str
     k_doc: int
     residuals: bool
+    refitted: bool
     n_docs: int
     n_queries: int
     queries: str
@@ -122,12 +124,12 @@ def tune(
     limit: Annotated[int, typer.Option(help="Hits per query, the depth of recall.")] = 10,
     n_queries: Annotated[int, typer.Option(help="Most queries to measure with.")] = 500,
     dense: Annotated[bool, typer.Option(help="Measure rescoring by the dense vectors too.")] = True,
-    residuals: Annotated[bool, typer.Option(help="Store residual bits with the codes.")] = True,
+    residuals: Annotated[bool, typer.Option(help="Store residual bits, or refitted codes.")] = True,
     store: Annotated[
         str | None,
         typer.Option(
-            help="memory: or a new edge://FOLDER to measure in; by default Qdrant's engine, "
-            "in a temporary folder."
+            help="Measure in this empty store, which is filled: memory: or one made before. "
+            "By default Qdrant's engine, in a temporary folder."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of queries.")] = 0,
@@ -168,7 +170,7 @@ def _opened(url: str | None) -> Iterator[Store | None]:
     if url is None:
         yield None
         return
-    with opened(url) as store:
+    with opened(url, must_exist=True) as store:  # a mistyped one is not to be made and filled
         yield store
 
 
@@ -178,6 +180,7 @@ def _facts(card: Card, codec: Path) -> TuneFacts:
         fingerprint=card.fingerprint,
         k_doc=card.k_doc,
         residuals=card.residuals,
+        refitted=card.refitted,
         n_docs=card.n_docs,
         n_queries=card.n_queries,
         queries=card.queries,
