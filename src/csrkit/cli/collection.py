@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csrkit.cli.exits import Interrupted
+from csrkit.cli.exits import ExitCode, Interrupted, note
 from csrkit.cli.options import Json, Progress
 from csrkit.cli.output import amount, bar_wanted, one_line, show
 
 if TYPE_CHECKING:
-    from csrkit.collection import Job, Status
+    from csrkit.collection import Cutover, Job, Status, VerifyConfig
 
 __all__ = ["compress", "cutover", "finalize", "rollback", "status", "sweep"]
 
@@ -241,22 +241,48 @@ def sweep(
 
 def cutover(
     job: JobFolder,
+    min_recall: Annotated[
+        float, typer.Option(help="Gate: lower end of the overall recall@10.")
+    ] = 0.9,
+    by: Annotated[
+        str | None, typer.Option(help="Payload field, such as tenant: judge each value apart.")
+    ] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Check whose failure is accepted; may be repeated.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Whether to verify before.")
+    ] = True,
     rate: Rate = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     progress: Progress = None,
 ) -> None:
-    """Sweep, check every code, and mark the job ready to search.
+    """Sweep, verify, and mark the job ready to search.
 
-    Searches use them once their caller names them; the dense vector stays.
+    Searches use the codes once their caller names them; the dense vector stays.
+    Exit code 1, and nothing marked, if the verification fails.
     """
+    from csrkit.collection.verdict import VerifyConfig
+
     if dry_run:
-        return _dry(job, "sweep, and mark the codes as live", as_json=as_json)
+        return _dry(job, "sweep, verify, and mark the codes as live", as_json=as_json)
+    gates = VerifyConfig(min_recall=min_recall, by=by, accept=tuple(accept or ()))
     with _opened(job, "cutover", progress, rate) as work:
-        done = work.cutover()
+        done = _cut_over(work, gates if verify else None)
         did = f"cut over, {done.swept.written:,} late points written: search using={done.using!r}"
         facts = _facts(job, work.status(), did)
     show(facts, _lines(facts), as_json=as_json)
+
+
+def _cut_over(work: Job, gates: VerifyConfig | None) -> Cutover:
+    from csrkit.collection.verdict import NotVerified
+
+    try:
+        return work.cutover(verify=gates or False)
+    except NotVerified as error:
+        note(f"csrkit: {error}")
+        raise typer.Exit(ExitCode.GATE) from error
 
 
 def rollback(job: JobFolder, dry_run: DryRun = False, as_json: Json = False) -> None:

@@ -17,6 +17,7 @@ from csrkit.cli.fit import fit
 from csrkit.cli.inspect import inspect
 from csrkit.cli.search import search
 from csrkit.cli.tune import tune
+from csrkit.cli.verify import verify
 
 __all__ = ["app"]
 
@@ -29,7 +30,7 @@ app = typer.Typer(
 )
 for verb in (demo, fit, tune, encode, search, evaluate, inspect, doctor):
     app.command()(verb)
-for step in (compress, status, sweep, cutover, rollback, finalize):
+for step in (compress, status, sweep, verify, cutover, rollback, finalize):
     app.command()(step)
 
 

@@ -5,9 +5,11 @@ from csrkit.collection.finishing import Cutover, Saving
 from csrkit.collection.home import CodeVector, DenseVector, Description, Home, Marker, Page
 from csrkit.collection.job import Job
 from csrkit.collection.status import Status, read_status
+from csrkit.collection.verdict import Check, NotVerified, Searched, Verdict, VerifyConfig
 from csrkit.collection.writing import DualWriter
 
 __all__ = [
+    "Check",
     "CodeVector",
     "Cutover",
     "DenseVector",
@@ -16,9 +18,13 @@ __all__ = [
     "Home",
     "Job",
     "Marker",
+    "NotVerified",
     "Page",
     "Saving",
+    "Searched",
     "Status",
+    "Verdict",
+    "VerifyConfig",
     "compress",
     "read_status",
 ]

@@ -1,7 +1,7 @@
 """`compress`: codes beside the dense vectors of a collection that somebody runs.
 
     job = compress("edge:///srv/shard", vector="dense", k=32)   # fit, add a vector, backfill
-    job.cutover()                                               # sweep, mark as live
+    job.cutover()                                               # sweep, verify, mark as live
     job.rollback()                                              # or drop what was added
 
 A job lives in a folder; the same call goes on where a kill, a lost server or a full disk

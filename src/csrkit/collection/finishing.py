@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 from csrkit.collection.backfill import Swept
-from csrkit.collection.home import Home
+from csrkit.collection.home import Description, Home
 from csrkit.collection.manifest import Manifest
+from csrkit.collection.verdict import SWEPT, NotVerified, Verdict
 from csrkit.errors import ConfigError, JobError
 
-__all__ = ["Cutover", "Dense", "Saving", "finish_dense"]
+__all__ = ["Cutover", "Dense", "Saving", "finish_dense", "settled"]
 
 Dense: TypeAlias = Literal["keep", "disk", "drop"]
+_PASSES = 3  # verifications of a cutover; a pass that fails longer is written to all the time
 
 
 class Cutover(NamedTuple):
@@ -20,10 +23,12 @@ class Cutover(NamedTuple):
     Attributes:
         swept: What the last sweep wrote, missing codes and old ones.
         using: Name of the vector that searches are to use from now on.
+        verdict: What the verification found; None if there was none.
     """
 
     swept: Swept
     using: str
+    verdict: Verdict | None = None
 
 
 class Saving(NamedTuple):
@@ -42,8 +47,32 @@ class Saving(NamedTuple):
     bytes_after: int | None
 
 
+def settled(sweep: Callable[[], Swept], verify: Callable[[], Verdict]) -> tuple[Swept, Verdict]:
+    """Sweep and verify, again while a sweep mends what is wrong: others write meanwhile.
+
+    Args:
+        sweep: Brings every code up to date.
+        verify: Verifies.
+
+    Returns:
+        What the sweeps wrote, and a verdict that passed.
+
+    Raises:
+        NotVerified: If the verdict is another.
+    """
+    swept = Swept()
+    for _ in range(_PASSES):
+        swept = swept.plus(sweep())
+        verdict = verify()
+        if verdict.passed:
+            return swept, verdict
+        if any(check.name not in SWEPT for check in verdict.failed):
+            break
+    raise NotVerified(verdict)
+
+
 def finish_dense(home: Home, manifest: Manifest, dense: Dense, confirm: str | None) -> Saving:
-    """Keep the dense vector, keep it on disk, or drop it.
+    """Keep the dense vector, keep it on disk, or drop it; harmless to repeat.
 
     Args:
         home: The collection.
@@ -65,18 +94,19 @@ def finish_dense(home: Home, manifest: Manifest, dense: Dense, confirm: str | No
     if dense == "disk" and not home.move_to_disk(manifest.vector):
         raise ConfigError(f"{home.url}: this engine cannot move a vector that exists to disk")
     if dense == "drop":
-        _check_drop(home, manifest, confirm)
-        snapshot = home.snapshot()
-        home.drop_dense(manifest.vector)
+        now = home.describe()
+        _check_drop(home, now, manifest, confirm)
+        if manifest.vector in {one.name for one in now.dense}:  # else a kill came after the drop
+            snapshot = home.snapshot()
+            home.drop_dense(manifest.vector)
     return Saving(dense, snapshot, before, home.disk_bytes())
 
 
-def _check_drop(home: Home, manifest: Manifest, confirm: str | None) -> None:
-    title = home.describe().title
-    if confirm != title:
+def _check_drop(home: Home, now: Description, manifest: Manifest, confirm: str | None) -> None:
+    if confirm != now.title:
         raise ConfigError(
             f"dropping {manifest.vector!r} of {home.url} cannot be undone: to do it, pass the "
-            f"name of the collection, confirm={title!r}, got {confirm!r}"
+            f"name of the collection, confirm={now.title!r}, got {confirm!r}"
         )
     bare = next(home.missing(manifest.name, size=10), [])
     if bare:

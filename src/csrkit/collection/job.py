@@ -9,13 +9,15 @@ dense vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from csrkit.collection import modelling
 from csrkit.collection.backfill import Backfill, Coder, Swept
-from csrkit.collection.finishing import Cutover, Dense, Saving, finish_dense
+from csrkit.collection.baseline import Baseline
+from csrkit.collection.finishing import Cutover, Dense, Saving, finish_dense, settled
 from csrkit.collection.home import Home
 from csrkit.collection.homes.opening import open_home
 from csrkit.collection.ledger import Ledger, Phase, held
@@ -23,6 +25,7 @@ from csrkit.collection.manifest import Manifest
 from csrkit.collection.pace import Pace
 from csrkit.collection.status import Status, begun
 from csrkit.collection.strategy import strategy_of
+from csrkit.collection.verdict import Verdict, VerifyConfig
 from csrkit.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Job"]
 
-_FIT_BYTES = 256 << 20  # of dense vectors that a model is fitted on
-_FIT_ROWS = 100_000
 _PASSES = 3  # sweeps for points that are written while the last one runs
 _REACHED = list(Phase)
 
@@ -125,17 +126,7 @@ class Job:
             JobError: If there is none yet, or another one in the job folder.
         """
         if self._model is None:
-            from csrkit.model import load
-
-            if self.manifest.fingerprint is None:
-                raise JobError(f"the job in {self.folder} has no model yet: run it first")
-            model = load(self.folder / "model")
-            if model.fingerprint != self.manifest.fingerprint:
-                raise JobError(
-                    f"expected the model {self.manifest.fingerprint[:12]} in {self.folder}/model, "
-                    f"got {model.fingerprint[:12]}: put the job's own model back"
-                )
-            self._model = model
+            self._model = modelling.stored(self.folder, self.manifest)
         return self._model
 
     def status(self) -> Status:
@@ -168,6 +159,8 @@ class Job:
                 self._fit(model, config)
                 self.ledger.advance(Phase.FITTED)
             if self.phase is Phase.FITTED:
+                if Baseline.read(self.folder) is None:  # else a kill came between the two
+                    Baseline.of(self._opened, self.manifest.vector).write(self.folder)
                 self._strategy.claim()
                 self.ledger.advance(Phase.ADDED)
             if self.phase is Phase.ADDED:
@@ -183,30 +176,9 @@ class Job:
             )
 
     def _fit(self, model: CSRModel | None, config: FitConfig | None) -> None:
-        manifest = self.manifest
-        source = self.home.describe().source(manifest.vector)
-        if model is None:
-            from csrkit.fitting import fit
-
-            rows = min(_FIT_ROWS, _FIT_BYTES // (4 * source.dim))
-            sample = self.home.sample(rows, manifest.vector, seed=config.seed if config else 0)
-            model = fit(sample.vectors, config=config, progress=self._progress)
-        if model.dim != source.dim:
-            raise ConfigError(
-                f"expected a model of {source.dim} dimensions, as the vector {manifest.vector!r} "
-                f"has them, got one of {model.dim}"
-            )
-        if manifest.k > model.n_latents:
-            raise ConfigError(
-                f"expected k up to the model's {model.n_latents} latents, got k={manifest.k}"
-            )
+        model = modelling.chosen(self.home, self.manifest, model, config, progress=self._progress)
         model.save(self.folder / "model")
-        update = {
-            "n_latents": model.n_latents,
-            "residual_bytes": model.residual_bytes if manifest.residuals else 0,
-            "fingerprint": model.fingerprint,
-        }
-        self._be(manifest.model_copy(update=update))
+        self._be(modelling.with_model(self.manifest, model))
         self.manifest.write(self.folder)
         self._model = model
 
@@ -274,40 +246,79 @@ class Job:
                 f"expected it to be {phase.value}; run `csrkit compress` again to go on"
             )
 
-    def cutover(self, *, check: Callable[[Job], bool] | None = None) -> Cutover:
-        """Check the job, encode what was written late, and mark the codes as live.
+    def verify(self, config: VerifyConfig | None = None) -> Verdict:
+        """Check what the job wrote, content and not counts, and measure what searches find.
 
-        Nothing else changes: a search uses the codes when its caller names them, and the
-        dense vector stays.
+        Only reads the collection: a read-only key is enough.
 
         Args:
-            check: What decides, such as a verification with gates; asked after missing codes
-                were added and before old ones are replaced. None: no gate but the sweep,
-                which encodes every point anew.
+            config: What to look at, and the gates.
 
         Returns:
-            What the sweeps wrote, and the name to search by.
+            The verdict; `Verdict.failed` says what is wrong.
 
         Raises:
-            JobError: If the check fails, the backfill is not done, or the vector is not
-                this job's; the marker then stays as it was.
+            ConfigError: If the settings do not fit the collection.
+            JobError: If the backfill is not done, or nothing is left to compare with.
+            ShapeError: If the given queries are not (q, dim), or one is zero or not finite.
+            StoreError: If the home fails for good.
+        """  # noqa: DOC502  # raised by helpers
+        with self._alone():
+            self._need(Phase.BACKFILLED, "verify")
+            return self._verify(config or VerifyConfig())
+
+    def _verify(self, config: VerifyConfig) -> Verdict:
+        from tqdm import tqdm
+
+        from csrkit.collection.verifying import verify
+
+        with tqdm(desc="verify", unit=" points", disable=not self._progress) as bar:
+            verdict = verify(
+                self.home,
+                self.manifest,
+                self.model,
+                Baseline.read(self.folder),
+                config,
+                moved=bar.update,
+            )
+        if verdict.passed:
+            self._reach(Phase.VERIFIED)
+        elif self.phase is Phase.VERIFIED:
+            self.ledger.advance(Phase.BACKFILLED)
+        return verdict
+
+    def cutover(self, *, verify: bool | VerifyConfig = True) -> Cutover:
+        """Encode what was written late, verify the job, and let searches find the codes.
+
+        In place nothing else changes: a search uses the codes when its caller names them, and
+        the dense vector stays. Aliases move to a copy.
+
+        Args:
+            verify: Whether to verify, or what to look at and the gates: as `verify` does, after
+                every code was brought up to date.
+
+        Returns:
+            What the sweeps wrote, the name to search by, and the verdict.
+
+        Raises:
+            JobError: If the backfill is not done, or the vector is not this job's; as
+                `NotVerified` with the verdict if that failed. Nothing is live then.
             StoreError: If the home fails for good.
         """  # noqa: DOC502  # raised by helpers
         with self._alone():
             self._need(Phase.BACKFILLED, "cut over")
             self._strategy.checked()
             self._strategy.ready()
-            late = self._sweep(stale=False)
-            if check is not None:
-                if not check(self):
-                    raise JobError(
-                        f"not cut over: the check of the job in {self.folder} failed; "
-                        "`csrkit verify` says what is wrong"
-                    )
-                self._reach(Phase.VERIFIED)
-            swept = self._strategy.go_live(lambda: self._sweep(stale=True)).plus(late)
+            swept, verdict, is_fresh = Swept(), None, False
+            if verify is not False:
+                config = VerifyConfig() if verify is True else verify
+                swept, verdict = settled(
+                    lambda: self._sweep(stale=True), lambda: self._verify(config)
+                )
+                is_fresh = self.manifest.copy_of is None  # a copy is compared to the end
+            late = self._strategy.go_live(lambda: self._sweep(stale=not is_fresh))
             self._reach(Phase.CUTOVER)
-            return Cutover(swept, self.manifest.name)
+            return Cutover(swept.plus(late), self.manifest.name, verdict)
 
     def finalize(
         self,

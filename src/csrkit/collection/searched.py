@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Finder", "finder", "judge"]
 
 LIMIT = 10
-_TIES = 10  # hits behind the tenth that are looked at for the same score
+_TIES = 90  # hits behind the tenth that are looked at for the same score: copies of a document
 _TIE = 1e-6  # relative; float32 sums differ by less
 _EXACT_QUERIES = 16  # per call: an exact search reads every vector, and a call has a time limit
 _SPARSE_QUERIES = 64
