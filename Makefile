@@ -13,8 +13,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --quiet --constraint constraints.txt
 SOURCES := $(shell find src examples/data -not -path '*__pycache__*' 2>/dev/null)
-ADAPTERS := $(patsubst %/,%,$(dir $(wildcard adapters/*/src/.)))
-CHECKED := src $(ADAPTERS)
+ADAPTERS := $(patsubst %/pyproject.toml,%,$(wildcard adapters/*/pyproject.toml))
+CHECKED := src $(addsuffix /src,$(ADAPTERS))
 
 .PHONY: demo test lint format bench faults docs clean
 .NOTPARALLEL:  # one pip at a time in one environment
@@ -24,13 +24,13 @@ demo: .venv/.demo .venv/.installed
 
 # The doctests of the installed package, then tests/ (README, docs and examples are run from there).
 # One thread per worker: two workers that each start two threads only get in each other's way.
+# The tests of the adapters start the engines that their extra `test` brings.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_FLAGS) --doctest-modules --pyargs csrkit ./tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_FLAGS) --doctest-modules --pyargs csrkit ./tests $(ADAPTERS:%=./%/tests)
 
-lint: .venv/.test .venv/.installed
+lint: .venv/.test .venv/.installed .venv/.adapters
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	@test -n "$(ADAPTERS)" || echo "adapters: no Python there yet, so mypy and pydoclint check src alone"
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/lint-imports
 	$(BIN)/pydoclint --quiet --config pyproject.toml $(CHECKED)
@@ -39,8 +39,8 @@ format: .venv/.test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: .venv/.bench .venv/.installed
-	@set -e; for script in examples/benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+bench: .venv/.bench .venv/.test .venv/.installed .venv/.adapters
+	@set -e; for script in examples/benchmarks/[a-z]*.py adapters/*/benchmark.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 faults: .venv/.test .venv/.installed
 	folder=$$(mktemp -d) && PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tests/faults/killed_job.py $$folder 1 50 && rm -r $$folder
@@ -67,11 +67,17 @@ clean:
 .venv/.test: EXTRAS = train,edge,parquet,hub,report,dev
 .venv/.bench: EXTRAS = train,edge,bench
 .venv/.docs: EXTRAS = docs
+.venv/.test: PROJECTS = $(ADAPTERS:%="./%[test]")
+.venv/.test: $(ADAPTERS:%=%/pyproject.toml)
 .venv/.demo .venv/.test .venv/.bench .venv/.docs: .venv/.build
-	$(INSTALL) --no-build-isolation ".[$(EXTRAS)]"
+	$(INSTALL) --no-build-isolation ".[$(EXTRAS)]" $(PROJECTS)
 	touch $@
 
 # Not editable: what is tested and shown is the package as a user gets it.
 .venv/.installed: $(SOURCES) .venv/.build
 	$(INSTALL) --no-build-isolation --no-deps --force-reinstall .
+	touch $@
+
+.venv/.adapters: $(shell find $(ADAPTERS:%=%/src) -name '*.py' 2>/dev/null) .venv/.test .venv/.installed
+	$(INSTALL) --no-build-isolation --no-deps --force-reinstall $(ADAPTERS:%=./%)
 	touch $@

@@ -96,7 +96,7 @@ class _PrintingPython(PythonCodeBlockParser):
         self.codeblock_parser = CodeBlockParser("python", _run_python)
 
 
-def _run_page(page: Path) -> int:
+def run_page(page: Path) -> int:
     """Run a page and return how many blocks it had; raises at the first that does not hold."""
     parsers = [
         _PrintingPython(),
@@ -126,7 +126,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page_runs_and_prints_what_it_says(page: Path) -> None:
-    _run_page(page)
+    run_page(page)
 
 
 GOOD = """
@@ -172,7 +172,7 @@ BAD = {
 def test_a_page_that_holds_passes(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(textwrap.dedent(GOOD))
-    assert _run_page(page) == 4
+    assert run_page(page) == 4
 
 
 @pytest.mark.parametrize(("text", "message"), BAD.items(), ids=range(len(BAD)))
@@ -180,4 +180,4 @@ def test_a_page_that_does_not_hold_fails(text: str, message: str, tmp_path: Path
     page = tmp_path / "page.md"
     page.write_text(text + "\n")
     with pytest.raises((AssertionError, LookupError), match=message):
-        _run_page(page)
+        run_page(page)

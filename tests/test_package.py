@@ -1,5 +1,6 @@
 """What a user sees before the first call: names, versions, extras, and a light import."""
 
+import importlib
 import importlib.metadata
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ HEAVY = ("qdrant_client", "sklearn", "torch", "transformers")
 IMPORT_BUDGET = 0.250  # seconds on top of a bare interpreter
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+ADAPTERS = sorted(path.parent for path in ROOT.glob("adapters/*/pyproject.toml"))
 
 
 def _python(code: str, first_on_path: Path | None = None) -> str:
@@ -47,8 +50,14 @@ def _distribution(requirement: str) -> str:
 
 
 def _direct_dependencies() -> list[str]:
-    lists = [PROJECT["dependencies"], *EXTRAS.values()]
-    return sorted({_distribution(line) for lines in lists for line in lines})
+    projects = [PROJECT, *map(_project, ADAPTERS)]
+    lists = [one["dependencies"] for one in projects]
+    lists += [lines for one in projects for lines in one["optional-dependencies"].values()]
+    return sorted({_distribution(line) for lines in lists for line in lines} - {"csrkit"})
+
+
+def _project(folder: Path) -> Any:
+    return tomllib.loads((folder / "pyproject.toml").read_text())["project"]
 
 
 def test_import_loads_nothing_heavy() -> None:
@@ -108,6 +117,23 @@ def test_what_is_installed_is_this_tree() -> None:
         assert copy.read_bytes() == file.read_bytes(), copy
     demo = sorted(path.name for path in (installed / "_demo").iterdir())
     assert demo == sorted(path.name for path in (ROOT / "examples" / "data").iterdir())
+
+
+@pytest.mark.parametrize("folder", ADAPTERS, ids=lambda folder: folder.name)
+def test_an_adapter_is_as_contributing_says(folder: Path) -> None:
+    name = f"csrkit_{folder.name}"
+    assert _project(folder)["name"] == f"csrkit-{folder.name}"
+    assert len((folder / "pyproject.toml").read_text().splitlines()) <= 30
+    for part in ("README.md", "tests"):
+        assert (folder / part).exists(), part
+    module = importlib.import_module(name)
+    installed, source = Path(str(module.__file__)).parent, folder / "src" / name
+    for file in source.rglob("*.py"):
+        assert (installed / file.relative_to(source)).read_bytes() == file.read_bytes(), file
+        imports = re.findall(r"^ *(?:from|import) (csrkit(?:\.\w+)*)", file.read_text(), re.M)
+        assert not [one for one in imports if "._" in one], f"{file} uses private names"
+    stores = importlib.metadata.entry_points(group="csrkit.stores")
+    assert [one for one in stores if one.module.startswith(name) and callable(one.load())]
 
 
 def test_stores_and_command_are_registered_and_load() -> None:

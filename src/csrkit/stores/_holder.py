@@ -9,7 +9,11 @@ __all__ = ["Holder"]
 
 
 class Holder:
-    """A store that knows the widths and the codec of what it holds."""
+    """A store that knows the widths and the codec of what it holds.
+
+    A subclass sets ``_known`` to what the store holds, None before the first upsert, and
+    notes what `_noted` gives at the first one.
+    """
 
     _known: Held | None = None  # None before the first upsert
     _codec: str | None = None  # what `bind` asked for

@@ -20,29 +20,37 @@ back together; csrkit's own stores use them. A store that passes
             rows = all_found(plain, self._read(plain))  # names the ids that are not there
             return stacked([row.indices for row in rows], [row.values for row in rows], dim)
 
-It is no base class: a store is whatever has the methods of `csrkit.stores.Store`.
+No base class is needed: a store is whatever has the methods of `csrkit.stores.Store`. One that
+notes its codec, or keeps residuals, may derive from `Holder`, which has ``dim``,
+``residual_bytes``, ``codec`` and ``bind`` over what the store puts into ``_known``.
 """
 
 from csrkit.stores._checks import (
     Held,
     Upsert,
+    checked_codec,
     checked_dim,
     checked_held,
     checked_limit,
     checked_upsert,
+    kept_residuals,
 )
+from csrkit.stores._holder import Holder
 from csrkit.stores._ids import all_found, checked_ids, shown, uuid_of
 from csrkit.stores._points import stacked
 
 __all__ = [
     "Held",
+    "Holder",
     "Upsert",
     "all_found",
+    "checked_codec",
     "checked_dim",
     "checked_held",
     "checked_ids",
     "checked_limit",
     "checked_upsert",
+    "kept_residuals",
     "shown",
     "stacked",
     "uuid_of",

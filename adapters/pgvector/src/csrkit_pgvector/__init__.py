@@ -1,0 +1,12 @@
+"""csrkit's codes in PostgreSQL with pgvector 0.7 or later.
+
+    store = PgVectorStore(connection, "docs")     a table of codes, made if it is missing
+    store = open_store("pg://host/database/docs")  the same by URL
+
+It never installs the extension: ``create extension vector`` is for whoever runs the server.
+"""
+
+from csrkit_pgvector.store import PgVectorStore
+from csrkit_pgvector.table import Names
+
+__all__ = ["Names", "PgVectorStore"]

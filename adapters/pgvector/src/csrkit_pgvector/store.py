@@ -1,0 +1,149 @@
+"""`PgVectorStore`: codes in a table of PostgreSQL, as pgvector's type ``sparsevec``.
+
+Searches scan the table, exactly; after `PgVectorStore.build_index` they walk an HNSW graph.
+Each call is one transaction, or a part of the one that its connection is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection, sql
+
+from csrkit.errors import ConfigError, StoreError
+from csrkit.stores import Hit
+from csrkit.stores import adapter as checks
+from csrkit.stores.adapter import Held, Holder, checked_ids, kept_residuals, shown
+from csrkit.stores.base import Ids, Payload
+from csrkit.vectors import SparseVectors
+from csrkit_pgvector import schema
+from csrkit_pgvector.connection import opened
+from csrkit_pgvector.reading import Search, fetched, tune
+from csrkit_pgvector.table import Names
+from csrkit_pgvector.writing import write
+
+__all__ = ["PgVectorStore"]
+
+
+class PgVectorStore(Holder):
+    """Codes in a table: one made here, or one of yours, which gets columns for them.
+
+    Filters are conditions of SQL, ``sql.SQL("payload->>'lang' = {}").format("en")``.
+
+    Args:
+        connection: A connection of psycopg, or what `psycopg.connect` takes, to be closed by
+            `close`. A search of an index sets ``hnsw.*`` in the session.
+        table: Name of the table, or `Names` of it and of its columns. Rows of a table that
+            has other columns are never deleted: they lose their code.
+        create: Make the table if it is missing; False refuses.
+        exact: Scan the table even if there is an index.
+        ef_search: Candidates that a search of the index keeps, 1 to 1000: more find more, slower.
+        codec: Fingerprint of the codec, ``model.fingerprint``; see `bind`.
+
+    Raises:
+        ConfigError: If a name or a setting is out of its range.
+        StoreError: If there is no connection, pgvector 0.7 or table, or it cannot hold codes.
+    """
+
+    def __init__(
+        self,
+        connection: Connection[Any] | str,
+        table: str | Names,
+        *,
+        create: bool = True,
+        exact: bool = False,
+        ef_search: int = 100,
+        codec: str | None = None,
+    ) -> None:
+        if not isinstance(ef_search, int) or not 1 <= ef_search <= 1000:
+            raise ConfigError(f"expected ef_search from 1 to 1000, got {ef_search!r}")
+        self._is_exact, self._ef_search, self._is_tuned = exact, ef_search, False
+        self._is_own = isinstance(connection, str)
+        self._table = opened(connection, table, create=create)
+        self._refresh()
+        if codec is not None:
+            self.bind(codec)
+
+    def _refresh(self) -> Held | None:
+        self._known = schema.held(self._table)  # another process may have stored the first codes
+        return self._known
+
+    def upsert(
+        self,
+        ids: Ids,
+        codes: SparseVectors,
+        payloads: Sequence[Payload | None] | None = None,
+        *,
+        residuals: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Insert or replace codes, all of them or none; see `ResidualStore.upsert`."""
+        checked = checks.checked_upsert(ids, codes, payloads, self._known, residuals)
+        if checked.ids:
+            with self._table.reported(f"upsert {shown(checked.ids)}, nothing was stored"):
+                held = schema.prepared(self._table, checked, self._noted(checked))
+                checks.checked_codec(held.codec, self._codec)
+                write(self._table, checked)
+            self._known = held
+
+    def search(
+        self, codes: SparseVectors, *, limit: int = 10, filter: sql.Composable | None = None
+    ) -> list[list[Hit]]:
+        """Find the codes with the largest inner product; see `Store.search`."""
+        checks.checked_limit(limit)
+        checks.checked_dim(codes, self.dim)
+        if not (self._known or self._refresh()):
+            return [[] for _ in codes]
+        # no graph is for negative weights: what shares nothing with the query is nearer then
+        walk = schema.is_indexed(self._table) and not self._is_exact and codes.is_nonnegative
+        with self._table.reported("search", atomic=False):
+            if walk and not self._is_tuned:
+                self._is_tuned = tune(self._table, self._ef_search)
+            search = Search(self._table, filter, walk=walk)
+            return [search.hits(code, limit) for code in codes]
+
+    def build_index(self, *, m: int = 16, ef_construction: int = 64) -> None:
+        """Build an HNSW graph, best after the load; see `schema.index`."""
+        if self._refresh() is None:
+            raise StoreError("cannot build an index: nothing was stored yet")
+        with self._table.reported("build its index"):
+            schema.index(self._table, m=m, ef_construction=ef_construction)
+        self._refresh()
+
+    def fetch(self, ids: Ids) -> SparseVectors:
+        """Return the stored codes of the ids, in their order; see `Store.fetch`."""
+        return self.fetch_both(ids)[0]
+
+    def fetch_residuals(self, ids: Ids) -> NDArray[np.uint8]:
+        """Return the stored residuals of the ids; see `ResidualStore.fetch_residuals`."""
+        return kept_residuals(self.fetch_both(ids)[1])
+
+    def fetch_both(self, ids: Ids) -> tuple[SparseVectors, NDArray[np.uint8] | None]:
+        """Return codes and residuals in one round trip; see `ResidualStore.fetch_both`."""
+        plain = checked_ids(ids)
+        held = self._known or self._refresh()
+        if held is None:
+            raise StoreError(f"cannot fetch {shown(plain)}: nothing was stored yet")
+        with self._table.reported(f"fetch {shown(plain)}", atomic=False):
+            return fetched(self._table, plain, held)
+
+    def delete(self, ids: Ids) -> None:
+        """Remove ids, or in a table of somebody else their codes; see `Store.delete`."""
+        plain = checked_ids(ids)
+        if plain and (self._known or self._refresh()):
+            with self._table.reported(f"delete {shown(plain)}"):
+                schema.forget(self._table, plain)
+
+    def count(self) -> int:
+        """Return the exact number of ids with a code."""
+        if not self._known and not self._refresh():
+            return 0
+        with self._table.reported("count", atomic=False):
+            return int(self._table.run("select count({code}) from {table}")[0][0])
+
+    def close(self) -> None:
+        """Close the connection, if the store opened it."""
+        if self._is_own:
+            self._table.connection.close()

@@ -1,0 +1,147 @@
+"""`Table`: one table of PostgreSQL, what its catalogue says of it, and statements for it.
+
+Every name goes through psycopg's own composition, every value is a parameter or a literal
+that psycopg quotes, and every failure of the vendor becomes `StoreError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.rows import tuple_row
+
+from csrkit.errors import ConfigError, StoreError
+
+__all__ = ["Column", "Names", "Table"]
+
+_CATALOGUE = """
+select attname, format_type(atttypid, null), atttypmod, col_description(attrelid, attnum), exists (
+  select from pg_index join pg_opclass on pg_opclass.oid = indclass[0]
+  where indrelid = attrelid and indkey[0] = attnum and opcname = 'sparsevec_ip_ops'
+    and indisvalid and indpred is null)
+from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
+"""
+_IDS = ("jsonb", "smallint", "integer", "bigint", "uuid", "text", "character varying")
+_LONGEST = 63  # bytes of a name: the server cuts longer ones off, and would mix up two of them
+
+
+class Names(NamedTuple):
+    """What is called what in a table.
+
+    Attributes:
+        table: The table.
+        schema: Its schema; None for the first of the search path that has it.
+        id: Column of the ids, unique: jsonb, a whole number, uuid or text.
+        payload: Column of the payloads, jsonb; a table may be without.
+        code: Column of the codes; that of the residuals is ``"<code>_residual"``.
+    """
+
+    table: str
+    schema: str | None = None
+    id: str = "id"
+    payload: str = "payload"
+    code: str = "csr"
+
+    @property
+    def residual(self) -> str:
+        """Column of the residuals."""
+        return f"{self.code}_residual"
+
+
+class Column(NamedTuple):
+    """What the catalogue says of a column.
+
+    Attributes:
+        type: Its type as the server spells it, without a width.
+        width: Declared width of a vector, -1 if there is none.
+        comment: Its comment, or None.
+        is_indexed: Whether an HNSW index over inner products covers it.
+    """
+
+    type: str
+    width: int
+    comment: str | None
+    is_indexed: bool
+
+
+class Table:
+    """A table behind a connection; statements name it ``{table}`` and its columns alike."""
+
+    def __init__(self, connection: Connection[Any], names: Names) -> None:
+        needed = names if names.schema is not None else names._replace(schema=names.table)
+        for one in (*needed, names.residual):
+            if not isinstance(one, str) or not 0 < len(one.encode()) <= _LONGEST or "\0" in one:
+                raise ConfigError(f"expected names of 1 to {_LONGEST} bytes, got {one!r}")
+        self.connection, self.names = connection, names
+        self.columns: dict[str, Column] = {}  # as last seen
+        parts = {key: sql.Identifier(getattr(names, key)) for key in ("id", "payload", "code")}
+        parts["table"] = sql.Identifier(*filter(None, (names.schema, names.table)))
+        parts["residual"] = sql.Identifier(names.residual)
+        self._parts = self._escaped(parts)
+
+    def _escaped(self, parts: Mapping[str, sql.Composable]) -> dict[str, sql.Composable]:
+        """Double the percent signs, which psycopg would take for placeholders."""
+        texts = {key: part.as_string(self.connection) for key, part in parts.items()}
+        return {key: sql.SQL(text.replace("%", "%%")) for key, text in texts.items()}
+
+    def composed(self, template: str, **parts: sql.Composable) -> sql.Composed:
+        """Return a statement; ``parts`` fill in what the names do not."""
+        return sql.SQL(template).format(**self._parts, **self._escaped(parts))
+
+    def run(
+        self, statement: str | sql.Composed, *values: Any, binary: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows."""
+        ready = self.composed(statement) if isinstance(statement, str) else statement
+        with psycopg.Cursor(self.connection, row_factory=tuple_row) as cursor:
+            cursor.execute(ready, values, binary=binary)
+            return cursor.fetchall() if cursor.description else []
+
+    def copy(self, statement: sql.Composed, rows: Iterable[tuple[bytes | None, ...]]) -> None:
+        """Send rows of a binary COPY, for which psycopg knows no placeholders."""
+        plain = sql.SQL(statement.as_string(self.connection).replace("%%", "%"))
+        with psycopg.Cursor(self.connection) as cursor, cursor.copy(plain) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    @contextmanager
+    def reported(self, doing: str, *, atomic: bool = True) -> Iterator[None]:
+        """Turn failures of the vendor into StoreError, and undo what was done before them."""
+        alone = not atomic and self.connection.autocommit
+        try:
+            with nullcontext() if alone else self.connection.transaction():
+                yield
+        except psycopg.Error as error:
+            words = error.diag.message_primary or str(error).strip() or type(error).__name__
+            if "hnsw index" in words:
+                words += ": encode with fewer latents (k), or do without the index"
+            raise StoreError(f"table {self.names.table!r}: cannot {doing}: {words}") from error
+
+    def refresh(self) -> Column | None:
+        """Read the catalogue and return the column of codes; what cannot hold codes is refused."""
+        name = self._parts["table"].as_string(None).replace("%%", "%")
+        with self.reported("read its columns", atomic=False):
+            self.columns = {column: Column(*rest) for column, *rest in self.run(_CATALOGUE, name)}
+        if self.columns:
+            self._check(self.names.id, *_IDS)
+            self._check(self.names.payload, "jsonb", None)
+            self._check(self.names.code, "sparsevec", None)
+        code = self.columns.get(self.names.code)
+        if code is not None and code.width < 1:
+            raise StoreError(
+                f"table {self.names.table!r}: expected {self.names.code!r} to declare the width of "
+                "the codes, sparsevec(n), got sparsevec: alter the type of the column"
+            )
+        return code
+
+    def _check(self, name: str, *types: str | None) -> None:
+        found = self.columns[name].type if name in self.columns else None
+        if found not in types:
+            raise StoreError(
+                f"table {self.names.table!r}: expected a column {name!r} of type "
+                f"{' or '.join(filter(None, types))}, got {found or 'none'}: name another column"
+            )

@@ -1,0 +1,71 @@
+"""``pg://`` URLs: where they lead, and what may not travel there."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from csrkit.errors import ConfigError
+from csrkit_pgvector.store import PgVectorStore
+from csrkit_pgvector.table import Names
+
+__all__ = ["open_url", "parsed"]
+
+_EXPECTED = "expected pg://user@host:5432/database/table, or .../database/schema/table"
+
+
+def parsed(url: str) -> tuple[str, Names]:
+    """Read ``pg://user@host:5432/database/table``, or ``.../database/schema/table``.
+
+    Args:
+        url: The URL. What follows ``?`` are settings of libpq, such as ``sslmode=require`` or
+            ``host=/run/postgresql``; what is left out libpq finds as ever, in PGHOST,
+            PGUSER, PGPASSWORD, the password file and the like.
+
+    Returns:
+        A connection string, and the names.
+
+    Raises:
+        ConfigError: If it is none, or holds a password; the message does not show it.
+    """
+    try:
+        parts = urlsplit(url)
+        where = [unquote(one) for one in parts.path.removeprefix("/").split("/")]
+        settings = dict(
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        )
+        given = {"user": parts.username, "host": parts.hostname, "port": parts.port}
+    except ValueError:
+        raise ConfigError(f"{_EXPECTED}, got a URL that cannot be read") from None
+    if parts.password is not None or {"password", "passfile"} & {*settings}:
+        raise ConfigError(
+            f"{_EXPECTED}, got one with a password, which would end up in histories and logs: "
+            "leave it out, and set PGPASSWORD or use a password file"
+        )
+    if parts.scheme != "pg" or len(where) not in (2, 3) or not all(where) or parts.fragment:
+        raise ConfigError(f"{_EXPECTED}, got {parts.scheme}://{parts.hostname or ''}{parts.path}")
+    known = {key: unquote(str(value)) for key, value in given.items() if value}
+    try:
+        conninfo = make_conninfo(dbname=where[0], **known, **settings)
+    except (psycopg.Error, TypeError) as error:
+        raise ConfigError(f"{_EXPECTED}, got settings that libpq refuses: {error}") from error
+    return conninfo, Names(where[-1], schema=where[1] if len(where) == 3 else None)
+
+
+def open_url(url: str, *, create: bool = False) -> PgVectorStore:
+    """Open ``pg://user@host:5432/database/table``, or ``.../database/schema/table``.
+
+    Args:
+        url: The place; see `parsed`.
+        create: Make the table if it is missing.
+
+    Returns:
+        The store, with a connection of its own.
+
+    Raises:
+        ConfigError: If the URL has other parts or lacks one, or holds a password.
+    """  # noqa: DOC502  # raised by `parsed`
+    conninfo, names = parsed(url)
+    return PgVectorStore(conninfo, names, create=create)

@@ -1,0 +1,97 @@
+"""Storing codes: a binary COPY for new ids, by way of a temporary table where some are there.
+
+The temporary table is made once per session and emptied at each commit, so that upserts
+leave no dead rows in the server's catalogue.
+"""
+
+from __future__ import annotations
+
+from psycopg.errors import UniqueViolation
+
+from csrkit.errors import StoreError
+from csrkit.stores.adapter import Upsert, shown
+from csrkit_pgvector.rows import copied, in_order
+from csrkit_pgvector.schema import id_type, spelled
+from csrkit_pgvector.table import Table
+
+__all__ = ["write"]
+
+_COPY = "copy {table} (%(columns)s) from stdin (format binary)"
+_STAGE = """
+create temp table if not exists csrkit_staged
+(id text, payload jsonb, code sparsevec, residual bytea) on commit delete rows
+"""
+_EMPTY = "delete from pg_temp.csrkit_staged"  # what an earlier call of this transaction left
+_COPY_STAGED = "copy pg_temp.csrkit_staged (%(fields)s) from stdin (format binary)"
+# all in the order of the ids, or two writers could wait for each other
+_LOCK = """
+select from {table} t join pg_temp.csrkit_staged s on t.{id} = s.id::%(type)s
+order by t.{id} for update of t
+"""
+_UPDATE = """
+update {table} t set %(changes)s from pg_temp.csrkit_staged s where t.{id} = s.id::%(type)s
+"""
+_INSERT = """
+insert into {table} (%(columns)s) select id::%(type)s%(sources)s from pg_temp.csrkit_staged s
+where not exists (select from {table} t where t.{id} = s.id::%(type)s)
+order by 1 on conflict ({id}) do update set %(excluded)s
+"""
+
+
+_BATCH = 10_000  # codes per COPY, which hold some megabytes
+
+
+def write(table: Table, upsert: Upsert) -> None:
+    """Insert or replace codes.
+
+    Args:
+        table: The table with its columns, refreshed, in a transaction.
+        upsert: What to store.
+
+    Raises:
+        StoreError: If a payload comes where there is no column for it, or an id that the
+            column of ids cannot hold.
+        psycopg.Error: If the server refuses.
+    """  # noqa: DOC502  # raised by helpers
+    for batch, _ in in_order(upsert).batches(_BATCH):
+        _write(table, batch)
+
+
+def _write(table: Table, batch: Upsert) -> None:
+    texts = spelled(table, batch.ids)
+    kept = ["code"] if batch.residuals is None else ["code", "residual"]
+    if table.names.payload in table.columns:
+        kept = ["payload", *kept]
+    elif any(batch.payloads or ()):
+        raise StoreError(
+            f"table {table.names.table!r} has no column {table.names.payload!r} for the payloads "
+            f"of {shown(batch.ids)}: store codes without payloads, or add it, of type jsonb"
+        )
+    changed = [one for one in kept if one != "payload" or batch.payloads is not None]
+    words = {
+        "type": id_type(table),
+        "fields": ", ".join(["id", *kept]),
+        "columns": ", ".join(f"{{{one}}}" for one in ["id", *kept]),
+        "sources": "".join(f", {one}" for one in kept),
+        "changes": ", ".join(f"{{{one}}} = s.{one}" for one in changed),
+        "excluded": ", ".join(f"{{{one}}} = excluded.{{{one}}}" for one in changed),
+    }
+    if id_type(table) == "jsonb" and not _is_any_stored(table, texts):
+        rows = copied(batch, [b"\1" + one.encode() for one in texts], kept)
+        try:
+            with table.connection.transaction():
+                table.copy(table.composed(_COPY % words), rows)
+            return
+        except UniqueViolation:  # another writer has stored one of them meanwhile
+            pass
+    table.run(_STAGE)
+    table.run(_EMPTY)
+    rows = copied(batch, [one.encode() for one in texts], kept)
+    table.copy(table.composed(_COPY_STAGED % words), rows)
+    for statement in (_LOCK, _UPDATE, _INSERT):
+        table.run(statement % words)
+
+
+def _is_any_stored(table: Table, texts: list[str]) -> bool:
+    there = "select exists (select from {table} where {id} = any(%s::text[]::jsonb[]))"
+    return bool(table.run(there, texts)[0][0])
