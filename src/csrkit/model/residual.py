@@ -217,11 +217,14 @@ def _products(model: CSRModel, unit: Floats, codes: SparseVectors) -> Floats:
     if len(unit) * model.n_latents > 2 * codes.nnz:
         return unit @ model.decode(codes).T
     # few queries: a product with every latent is cheaper than decoding
-    products = codes.to_scipy() @ (model.decoder @ unit.T)
-    scale = model.scales[np.minimum(codes.counts, len(model.scales) - 1)]
+    counts, n = codes.counts, len(codes)
+    row = np.repeat(np.arange(n), counts)
+    products = unit @ model.decoder.T  # (q, n_latents)
+    sums = [np.bincount(row, codes.values * own[codes.indices], n) for own in products]  # (q, n)
+    scale = model.scales[np.minimum(counts, len(model.scales) - 1)]
     scale = _divided(scale, codes.norms().astype(np.float32))
-    explained: Floats = products.T * scale + (unit @ model.pre_bias)[:, None]
-    return explained
+    explained: Floats = np.array(sums, np.float32).reshape(len(unit), n) * scale
+    return explained + (unit @ model.pre_bias)[:, None]
 
 
 def _raised(unit: Floats, packed: Bytes, frame: _Frame) -> Floats:

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
-from csrkit.stores.base import ResidualStore
+from csrkit.stores.base import Hit, ResidualStore
 from csrkit.tensors import is_tensor, tensor_to_numpy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from csrkit.model import CSRModel
-    from csrkit.stores.base import Hit, Store
+    from csrkit.stores.base import Store
 
     Floats = NDArray[np.float32]
 
@@ -193,9 +193,12 @@ def _scores(found: Sequence[Sequence[Hit]], queries: Floats, cosines: Cosines) -
         yield from (np.empty(0, dtype=np.float32) for _ in ids)
         return
     scores = cosines.of(queries, unique)
+    if len(ids) == 1:  # its candidates are the columns
+        yield scores[0]
+        return
     column = {one: at for at, one in enumerate(unique)}
     for own, mine in zip(scores, ids, strict=True):
-        yield own if mine is unique else own[[column[one] for one in mine]]
+        yield own[[column[one] for one in mine]]
 
 
 def _groups(found: Sequence[Sequence[Hit]]) -> Iterator[tuple[int, int]]:
@@ -213,4 +216,4 @@ def _groups(found: Sequence[Sequence[Hit]]) -> Iterator[tuple[int, int]]:
 def _ranked(hits: Sequence[Hit], scores: Floats, limit: int) -> list[Hit]:
     order = np.argsort(-scores, kind="stable")[:limit].tolist()
     values = scores.tolist()
-    return [hits[at]._replace(score=values[at]) for at in order]
+    return [Hit(hits[at].id, values[at], hits[at].payload) for at in order]  # _replace is slow
