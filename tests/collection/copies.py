@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import qdrant_edge as qe
 from qdrant_client import QdrantClient, models
 
-from ..contract.rest_shim import RestShim
+from csrkit.collection import Job, compress
+from csrkit.collection.homes.qdrant import QdrantHome
+
+from ..contract.rest_shim import QUICK, RestShim
+from .models import random_model
 from .shards import DIM, contents, embeddings, point_ids
+
+N = 60
+OLD = "1.17.3"  # adds no vector to a collection that exists
+
+
+def copied(client: QdrantClient, tmp_path: Path, target: str = "live", **options: Any) -> Job:
+    home = QdrantHome(client, target, retry=QUICK)
+    options = {"model": random_model(), "k": 8, "job": tmp_path / "job", **options}
+    return compress(home, progress=False, **options)
+
+
+def title(job: Job) -> str:
+    return f"docs__csrkit_{job.manifest.job}"
 
 
 def fill_richly(shim: RestShim, client: QdrantClient, n: int) -> None:
@@ -46,7 +64,7 @@ def fill_richly(shim: RestShim, client: QdrantClient, n: int) -> None:
         hnsw_config=models.HnswConfigDiff(m=12, payload_m=4),
         optimizers_config=models.OptimizersConfigDiff(indexing_threshold=77),
         wal_config=models.WalConfigDiff(wal_capacity_mb=8),
-        strict_mode_config=models.StrictModeConfig(enabled=True, upsert_max_batchsize=40),
+        strict_mode_config=models.StrictModeConfig(enabled=True, upsert_max_batchsize=12),
         metadata={"owner": "search team"},
     )
     client.create_payload_index("docs", "cat", models.PayloadSchemaType.INTEGER)
@@ -89,3 +107,20 @@ def settings(client: QdrantClient, name: str) -> dict[str, Any]:
     found["metadata"] = {key: one for key, one in found["metadata"].items() if "csrkit" not in key}
     found["indexes"] = {field: (i.data_type, i.params) for field, i in info.payload_schema.items()}
     return found
+
+
+def assert_equal(shim: RestShim, job: Job) -> None:
+    """The copy has every point of the original as it is, and the code of its dense vector."""
+    copies = records(shim, title(job))
+    own = {one: [row.pop(name, None) for name in ("csr", "csr_residual")]
+           for one, (_, row) in copies.items()}  # fmt: skip
+    assert copies == records(shim, "docs")
+    bare = {one for one, codes in own.items() if None in codes}
+    assert bare <= {str(one) for one in dict(job.status().reasons)}
+    ids = [one for page in job.home.ids() for one in page if str(one) not in bare]
+    page = job.home.read(ids, vector="dense", codes=job.manifest.codes)
+    assert page.vectors is not None
+    assert page.codes is not None
+    want = job.model.encode(page.vectors, k=8)
+    np.testing.assert_allclose(page.codes.to_dense(), want.to_dense(), atol=1e-6)
+    np.testing.assert_array_equal(page.residuals, job.model.encode_residuals(page.vectors, want))

@@ -46,10 +46,14 @@ def contents(shard: qe.EdgeShard) -> dict[Any, Any]:
     return {
         str(one.id): (
             one.payload,
-            {name: _plain(vector) for name, vector in (one.vector or {}).items()},
+            {name: _plain(vector) for name, vector in _named(one.vector).items()},
         )
         for one in records
     }
+
+
+def _named(vectors: Any) -> dict[str, Any]:
+    return {"": vectors} if isinstance(vectors, list) else vectors or {}
 
 
 def _plain(vector: Any) -> Any:

@@ -267,9 +267,10 @@ class Copy:
         self, coder: Coder, ledger: Ledger, pace: Pace, moved: Callable[[int], None]
     ) -> Backfill:
         """Return what copies; once live, what keeps the copy up; see `Strategy.worker`."""
-        pace.limit(self.pair.most(_BATCH_NUMBERS))
         if self._is_live():
+            pace.limit(_BATCH_NUMBERS // coder.model.dim)
             return Backfill(self.home, coder, ledger, pace, moved)
+        pace.limit(self.pair.most(_BATCH_NUMBERS))
         return Copying(self.pair, coder, ledger, pace, moved)
 
     def _is_live(self) -> bool:

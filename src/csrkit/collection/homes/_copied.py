@@ -10,12 +10,22 @@ from pydantic import BaseModel
 from qdrant_client import models
 
 from csrkit.collection.homes._spelling import named_of, notes_of
+from csrkit.stores._ids import stored_id
 from csrkit.stores._points import residual_name
 
 if TYPE_CHECKING:
     from csrkit.collection.facts import Marker
+    from csrkit.collection.home import PointId
 
-__all__ = ["named", "point_of", "same_vectors", "settings_of", "tolerances"]
+__all__ = [
+    "named",
+    "not_copied",
+    "point_of",
+    "readable",
+    "same_vectors",
+    "settings_of",
+    "tolerances",
+]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 # A cosine collection scales what it is given to unit length. What it gives back is of unit
@@ -86,6 +96,44 @@ def named(vector: Any) -> dict[str, Any]:
     return dict(vector) if isinstance(vector, Mapping) else {"": vector}
 
 
+def not_copied(name: str) -> str:
+    """Say that a vector is left out.
+
+    Args:
+        name: Its name.
+
+    Returns:
+        The sentence.
+    """
+    return f"the vector {name!r} holds NaN or infinity, and was not copied"
+
+
+def readable(record: Any, unread: dict[PointId, str]) -> Any:
+    """Leave out vectors with numbers that JSON has no word for, and a client gives as None.
+
+    Args:
+        record: A point as the client gives it.
+        unread: Gets the reason, if there is one.
+
+    Returns:
+        The point without them.
+    """
+    vectors = named(record.vector)
+    lost = [name for name, vector in vectors.items() if _has_none(vector)]
+    if not lost:
+        return record
+    unread[stored_id(record.id)] = not_copied(lost[0])
+    left = {name: vector for name, vector in vectors.items() if name not in lost}
+    return record.model_copy(update={"vector": left})
+
+
+def _has_none(vector: Any) -> bool:
+    if isinstance(vector, models.SparseVector):
+        return None in vector.values
+    rows = vector if vector and isinstance(vector[0], list) else [vector]
+    return any(None in row for row in rows)
+
+
 def point_of(record: Any, own: Mapping[str, Any]) -> models.PointStruct:
     """Spell a point of the copy.
 
@@ -138,11 +186,11 @@ def same_vectors(
 def _same(one: Any, other: Any, tolerance: float) -> bool:
     if isinstance(one, models.SparseVector) or isinstance(other, models.SparseVector):
         return bool(_weights(one) == _weights(other))
-    if one == other or not tolerance:
-        return bool(one == other)
+    if one == other:
+        return True
     a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    if a.shape != b.shape:
-        return False
+    if a.shape != b.shape or np.isnan(a).any():  # gRPC gives NaN as it is
+        return bool(np.array_equal(a, b, equal_nan=True))
     return bool(np.abs(a - b).max(initial=0.0) <= tolerance * np.abs(a).max(initial=0.0))
 
 

@@ -17,7 +17,9 @@ from qdrant_client import models
 from csrkit.collection.home import CodeVector, Home, Marker, Page, PointId
 from csrkit.collection.homes._copied import (
     named,
+    not_copied,
     point_of,
+    readable,
     same_vectors,
     settings_of,
     tolerances,
@@ -190,7 +192,8 @@ class QdrantPair:
     def read(self, ids: Sequence[PointId], vector: str) -> Whole:
         """Read points of the original; see `Pair.read`."""
         unread: dict[PointId, str] = {}
-        found = {stored_id(one.id): one for one in self._records(list(ids), unread)}
+        records = self._records(list(ids), unread)
+        found = {stored_id(one.id): readable(one, unread) for one in records}
         there = [one for one in ids if one in found]
         size = named_of(self._settings)[vector].size
         points = [found[one] for one in there]
@@ -221,7 +224,7 @@ class QdrantPair:
             except StoreError as error:
                 if not is_unreadable(error.__cause__):
                     raise
-                unread[ids[0]] = f"the vector {name!r} holds NaN or infinity, and was not copied"
+                unread[ids[0]] = not_copied(name)
             else:
                 vectors |= named(piece.vector)
         return [records[0].model_copy(update={"vector": vectors})]
