@@ -17,12 +17,15 @@ from csrkit.collection.homes.qdrant import QdrantHome
 from csrkit.collection.ledger import Phase
 
 from ..contract.rest_shim import QUICK, RestShim, running
+from .copies import N as COPIED
+from .copies import copied
 from .models import random_model
 from .servers import everything, fill
 from .shards import embeddings, make_shard, point_ids
 
 N = 120
 IDS = point_ids(N)
+IDS_OF_COPY = point_ids(COPIED)
 LOOSE = VerifyConfig(min_recall=0.3, n_queries=30)  # the model's weights are random
 
 
@@ -156,3 +159,23 @@ def test_a_server_is_only_read_and_its_faults_are_named(server: RestShim, tmp_pa
     done = job.cutover(verify=VerifyConfig(min_recall=0.3, accept=("payload indexes", "aliases")))
     assert done.swept.written == 13
     client.close()
+
+
+def test_a_copy_is_verified_against_its_original(
+    old: RestShim, old_client: QdrantClient, tmp_path: Path
+) -> None:
+    job = copied(old_client, tmp_path)
+    config = VerifyConfig(min_recall=0.3, max_changed=0, n_queries=20)
+    verdict = job.verify(config)
+    assert verdict.passed, verdict.failed
+    assert "aliases" not in {check.name for check in verdict.checks}  # they have not moved yet
+    assert verdict.compared == COPIED
+    copy = old[f"docs__csrkit_{job.manifest.job}"].shard
+    rows = embeddings(COPIED, seed=4).tolist()
+    moved = [qe.PointVectors(IDS_OF_COPY[i], {"dense": rows[i]}) for i in range(5)]
+    copy.update(qe.UpdateOperation.update_vectors(moved))
+    verdict = job.verify(config)
+    assert {check.name for check in verdict.failed} == {"codes", "dense vectors"}
+    assert job.cutover(verify=config).verdict  # which copies again what differs
+    assert "aliases" in {check.name for check in job.verify(config).checks}
+    assert old.aliases["live"] == f"docs__csrkit_{job.manifest.job}"

@@ -158,9 +158,15 @@ def test_one_bad_tenant_is_not_hidden_in_a_good_mean(tenants: EdgeHome, tmp_path
     overall = verdict.searches[1].recall
     assert overall.low > 0.8
     assert len(verdict.searches) == 2 * 21
+    values = [one.recall.value for one in verdict.searches[3::2]]
+    assert values == sorted(values)  # the worst tenant is told first
     one = tenants.matching("tenant", "t7")
     verdict = job.verify(VerifyConfig(**settings, filters={"the seventh": one}))
     assert [check.name for check in verdict.failed] == ["recall of the seventh"]
+    typo = {"tenant=t77": tenants.matching("tenant", "t77")}
+    for queries in (None, [[1.0] * DIM]):
+        verdict = job.verify(VerifyConfig(**settings, filters=typo, queries=queries))
+        assert "No point matches tenant=t77" in verdict.failed[-1].sentence
 
 
 def test_values_in_nested_fields_and_lists_are_judged(tenants: EdgeHome, tmp_path: Path) -> None:

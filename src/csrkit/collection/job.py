@@ -19,12 +19,11 @@ from csrkit.collection.backfill import Backfill, Coder, Swept
 from csrkit.collection.baseline import Baseline
 from csrkit.collection.finishing import Cutover, Dense, Saving, finish_dense, settled
 from csrkit.collection.home import Home
-from csrkit.collection.homes.opening import open_home
 from csrkit.collection.ledger import Ledger, Phase, held
 from csrkit.collection.manifest import Manifest
 from csrkit.collection.pace import Pace
 from csrkit.collection.status import Status, begun
-from csrkit.collection.strategy import strategy_of
+from csrkit.collection.strategy import reopened, strategy_of
 from csrkit.collection.verdict import Verdict, VerifyConfig
 from csrkit.errors import ConfigError, JobError
 
@@ -94,12 +93,7 @@ class Job:
             StoreError: If the collection cannot be opened.
         """  # noqa: DOC502  # raised by helpers
         folder, manifest = Path(folder), begun(folder)
-        if target is None:
-            target = manifest.url
-        collection = None
-        if hasattr(target, "update_vectors"):
-            collection = manifest.url.rpartition("/")[2]
-        home = open_home(target, collection)
+        home = reopened(manifest, target)
         return cls(home, folder, manifest, pace=Pace(rate=rate), progress=progress)
 
     # -- what it is -------------------------------------------------------------
@@ -272,7 +266,8 @@ class Job:
 
         from csrkit.collection.verifying import verify
 
-        with tqdm(desc="verify", unit=" points", disable=not self._progress) as bar:
+        total = self.home.describe().count if config.full else None
+        with tqdm(total=total, desc="verify", unit=" points", disable=not self._progress) as bar:
             verdict = verify(
                 self.home,
                 self.manifest,

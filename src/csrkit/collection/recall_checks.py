@@ -10,7 +10,7 @@ from csrkit.collection.verdict import Check
 if TYPE_CHECKING:
     from csrkit.collection.verdict import Searched, VerifyConfig
 
-__all__ = ["FLOOR", "RECALL", "of_group", "of_recall"]
+__all__ = ["FLOOR", "RECALL", "of_group", "of_nothing", "of_recall"]
 
 RECALL, FLOOR = "recall", "worst queries"
 
@@ -38,8 +38,8 @@ def of_recall(results: Sequence[Searched], config: VerifyConfig) -> Iterator[Che
         f"{_first_stage(results)}"
     )
     advice = (
-        f"; expected its lower end to reach {config.min_recall:g}. Search with more effort, or "
-        "fit a model for this collection with a larger k."
+        f"; expected its lower end to reach {config.min_recall:g}. Search with more effort, "
+        "rescore by the dense vectors, or fit a model for this collection with a larger k."
     )
     yield Check.of(
         RECALL, passed, found, f"lower end at least {config.min_recall:g}",
@@ -91,3 +91,18 @@ def of_group(one: Searched, config: VerifyConfig) -> Check:
         f"mean at least {config.least_group:g}",
         f"{words}{'.' if passed else advice}",
     )
+
+
+def of_nothing(name: str, config: VerifyConfig) -> Check:
+    """Fail a filter that was named and matches nothing: it would pass whatever the codes are.
+
+    Args:
+        name: Its name.
+        config: The gates.
+
+    Returns:
+        The check.
+    """
+    expected = f"mean at least {config.least_group:g}"
+    sentence = f"No point matches {name}: check its field and value, and whether it is a text."
+    return Check.of(f"{RECALL} of {name}", False, "no points", expected, sentence)

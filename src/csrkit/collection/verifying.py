@@ -74,6 +74,9 @@ def verify(
         StoreError: If the home fails.
     """  # noqa: DOC502  # raised by helpers
     began = time.monotonic()
+    for name in config.accept:
+        if name not in _NAMES and not name.startswith(f"{recall_checks.RECALL} of "):
+            raise ConfigError(f"expected accept to name checks, of {sorted(_NAMES)}, got {name!r}")
     work = _Work(home, manifest, model, baseline, config, home.describe())
     if manifest.vector not in {one.name for one in work.now.dense}:
         raise JobError(
@@ -81,12 +84,6 @@ def verify(
             "verify the codes against"
         )
     work.find_out(moved)
-    known = {check.name for check in work.checks}
-    strange = [name for name in config.accept if name not in known | _NAMES]
-    if strange:
-        raise ConfigError(
-            f"expected accept to name checks, such as {sorted(known)}, got {strange[0]!r}"
-        )
     checks = [
         replace(check, accepted=not check.passed and check.name in config.accept)
         for check in work.checks
@@ -179,38 +176,46 @@ class _Work:
         results = judge(search, asked, "all", config.min_recall)
         self.searches += results
         self.checks += recall_checks.of_recall(results, config)
-        for name, filter in self._filters():
-            self._search_within(search, given, name, filter)
+        groups: list[list[Searched]] = []
+        for name, filter, is_named in self._filters():
+            found = self._search_within(search, given, name, filter, is_named)
+            groups += [found] if found else []
+        for found in sorted(groups, key=lambda one: one[-1].recall.value):  # the worst first
+            self.searches += found
+            self.checks.append(recall_checks.of_group(found[-1], config))
 
-    def _search_within(self, search: Finder, given: Asked | None, name: str, filter: Any) -> None:
+    def _search_within(
+        self, search: Finder, given: Asked | None, name: str, filter: Any, is_named: bool
+    ) -> list[Searched]:
         config = self.config
-        asked = given or self._documents(
-            draw(
-                self.home,
-                config.group_queries,
-                self.manifest.vector,
-                count=self.now.count,
-                seed=config.seed,
-                filter=filter,
-            )
+        ids = draw(
+            self.home,
+            config.group_queries,
+            self.manifest.vector,
+            count=self.now.count,
+            seed=config.seed,
+            filter=filter,
         )
-        results = judge(search, asked, name, config.least_group, filter) if len(asked.rows) else []
-        self.searches += results
-        if results:
-            self.checks.append(recall_checks.of_group(results[-1], config))
-        else:
+        if not ids and is_named:
+            self.checks.append(recall_checks.of_nothing(name, config))
+            return []
+        asked = given or self._documents(ids)
+        found = judge(search, asked, name, config.least_group, filter) if len(asked.rows) else []
+        if not found:
             self.notes.append(f"{name}: too few points to search among.")
+        return found
 
-    def _filters(self) -> Iterator[tuple[str, Any]]:
-        """Yield the filters that were given, then one for each value of the field."""
+    def _filters(self) -> Iterator[tuple[str, Any, bool]]:
+        """Yield the filters that were named, then one for each value of the field."""
         named = dict(self.config.filters or {})
-        yield from named.items()
+        for name, filter in named.items():
+            yield name, filter, True
         if self.config.by is None:
             return
         for value in self._values(self.config.by):
             name = f"{self.config.by}={value}"
             if name not in named:
-                yield name, self.home.matching(self.config.by, value)
+                yield name, self.home.matching(self.config.by, value), False
 
     def _values(self, field: str) -> list[str | int | bool]:
         """Return the values of a field in the sample, the most frequent first."""
