@@ -68,6 +68,8 @@ def test_it_names_its_place_its_version_and_its_aliases(home: QdrantHome, shim: 
     found = home.describe()
     assert (found.engine, found.version, found.aliases) == ("Qdrant", shim.version, ("live",))
     assert found.can_add_in_place
+    by_alias = QdrantHome(home.client, "live").describe()
+    assert (by_alias.title, by_alias.aliases) == ("live", ("live",))
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,6 @@ def _drop_vector(shim: RestShim, name: str, vector: str, body: bytes) -> Any:
 
 
 def _aliases(shim: RestShim, name: str, body: bytes) -> Any:
-    name = shim.aliases.get(name, name)
     return models.CollectionsAliasesResponse(
         aliases=[
             models.AliasDescription(alias_name=alias, collection_name=name)

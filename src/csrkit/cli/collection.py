@@ -36,6 +36,14 @@ class DenseFate(StrEnum):
     DROP = "drop"
 
 
+class Place(StrEnum):
+    """Where the codes go."""
+
+    AUTO = "auto"
+    IN_PLACE = "in_place"
+    COPY = "copy"
+
+
 @dataclass(frozen=True)
 class JobFacts:
     """What every verb of a job reports.
@@ -49,6 +57,7 @@ class JobFacts:
         vector: Name of the dense vector.
         name: Name of the sparse vector.
         k: Latents per code.
+        copy: Name of the copy that gets the codes; None if they are added in place.
         points: Points in the ranges that are done.
         written: Points that got a code, by the backfill or by this sweep.
         gone: Points that were deleted meanwhile.
@@ -68,6 +77,7 @@ class JobFacts:
     vector: str
     name: str
     k: int
+    copy: str | None = None
     points: int = 0
     written: int = 0
     gone: int = 0
@@ -89,6 +99,7 @@ def _facts(folder: Path, status: Status, did: str) -> JobFacts:
         vector=status.vector,
         name=status.name,
         k=status.k,
+        copy=status.copy,
         points=status.points,
         written=status.written,
         gone=status.gone,
@@ -103,6 +114,8 @@ def _lines(facts: JobFacts) -> Iterator[str]:
     if facts.phase is not None:
         yield f"  phase    {facts.phase}"
     yield f"  target   {facts.url}, {facts.vector!r} -> {facts.name!r}, k = {facts.k}"
+    if facts.copy:
+        yield f"  copy     {facts.copy}"
     if facts.points:
         yield (
             f"  points   {facts.points:,} done, {facts.written:,} written, {facts.gone:,} gone, "
@@ -134,6 +147,13 @@ def compress(
     residuals: Annotated[
         bool, typer.Option(help="Keep what codes leave out, for rescoring.")
     ] = True,
+    strategy: Annotated[
+        Place,
+        typer.Option(
+            help="Add the codes in place, or to a copy, to which the aliases move at the cutover; "
+            "auto copies where the server adds no vector (before Qdrant 1.18)."
+        ),
+    ] = Place.AUTO,
     job: Annotated[
         Path | None,
         typer.Option(help="Job folder.", show_default="csrkit-jobs/COLLECTION.NAME"),
@@ -149,17 +169,19 @@ def compress(
     or `csrkit rollback JOB`, which drops what was added and nothing else.
     """
     from csrkit.collection.compressing import compress as run
-    from csrkit.collection.compressing import default_folder
-    from csrkit.collection.homes.opening import open_home
+    from csrkit.collection.compressing import foreseen
 
     if dry_run:
-        home = open_home(target)
-        found = home.describe()
-        found.source(vector)
-        folder = job or default_folder(home.url, name)
-        did = f"add {name!r} to {found.count:,} points, beside {vector!r}"
-        facts = JobFacts(str(folder), did, True, None, home.url, vector, name, k)
-        home.close()
+        seen = foreseen(
+            target, vector=vector, name=name, k=k, residuals=residuals, strategy=strategy.value
+        )
+        did = f"add {name!r} to {seen.found.count:,} points, beside {vector!r}"
+        if seen.manifest.copy_of is not None:
+            did = f"copy {seen.manifest.copy_of!r} to {did}, into a collection of its own"
+            if not seen.found.aliases:
+                did += "; no alias leads to it, and a cutover needs one"
+        url = seen.manifest.url
+        facts = JobFacts(str(job or seen.folder), did, True, None, url, vector, name, k)
     else:
         with _resumable("compress"):
             work = run(
@@ -169,6 +191,7 @@ def compress(
                 k=k,
                 model=model,
                 residuals=residuals,
+                strategy=strategy.value,
                 job=job,
                 rate=rate,
                 progress=bar_wanted(progress),
@@ -260,7 +283,8 @@ def cutover(
 ) -> None:
     """Sweep, verify, and mark the job ready to search.
 
-    Searches use the codes once their caller names them; the dense vector stays.
+    Searches use the codes once their caller names them; the dense vector stays. The
+    aliases move to a copy, and what writes has to pause meanwhile.
     Exit code 1, and nothing marked, if the verification fails.
     """
     from csrkit.collection.verdict import VerifyConfig
@@ -271,6 +295,8 @@ def cutover(
     with _opened(job, "cutover", progress, rate) as work:
         done = _cut_over(work, gates if verify else None)
         did = f"cut over, {done.swept.written:,} late points written: search using={done.using!r}"
+        if work.manifest.copy_of is not None:
+            did += f" by the aliases {', '.join(work.home.describe().aliases)}"
         facts = _facts(job, work.status(), did)
     show(facts, _lines(facts), as_json=as_json)
 
@@ -285,12 +311,23 @@ def _cut_over(work: Job, gates: VerifyConfig | None) -> Cutover:
         raise typer.Exit(ExitCode.GATE) from error
 
 
-def rollback(job: JobFolder, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Drop the vectors that the job added, and nothing else."""
+def rollback(
+    job: JobFolder,
+    confirm: Annotated[
+        str | None,
+        typer.Option(help="Name of the copy, typed to give up what was written to it since."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Drop what the job added, and nothing else.
+
+    That is its vectors; or its copy, once the aliases are back.
+    """
     if dry_run:
         return _dry(job, "drop what the job added, and nothing else", as_json=as_json)
     with _opened(job, "rollback") as work:
-        work.rollback()
+        work.rollback(confirm=confirm)
         facts = _facts(job, work.status(), "rolled back: dropped what the job had added")
     show(facts, _lines(facts), as_json=as_json)
 
@@ -300,19 +337,24 @@ def finalize(
     dense: Annotated[
         DenseFate, typer.Option(help="What becomes of the dense vector.")
     ] = DenseFate.KEEP,
+    drop_original: Annotated[
+        bool, typer.Option("--drop-original", help="Delete the collection that was copied.")
+    ] = False,
     confirm: Annotated[
-        str | None, typer.Option(help="Name of the collection, typed to drop its dense vector.")
+        str | None,
+        typer.Option(help="Name of the collection, typed to drop its dense vector, or itself."),
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Keep the dense vector, move it to disk, or drop it."""
+    """Keep the dense vector, move it to disk, or drop it; or drop what was copied."""
+    did = "delete the original" if drop_original else f"{dense.value} the dense vector"
     if dry_run:
-        return _dry(job, f"finalize: {dense.value} the dense vector", as_json=as_json)
+        return _dry(job, f"finalize: {did}", as_json=as_json)
     with _opened(job, "finalize") as work:
-        saving = work.finalize(dense.value, confirm=confirm)
+        saving = work.finalize(dense.value, drop_original=drop_original, confirm=confirm)
         facts = replace(
-            _facts(job, work.status(), f"finalized: {dense.value} the dense vector"),
+            _facts(job, work.status(), f"finalized: {did}"),
             bytes_before=saving.bytes_before,
             bytes_after=saving.bytes_after,
             snapshot=saving.snapshot,

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from csrkit.model import CSRModel
 
-__all__ = ["Backfill", "Coder", "Part", "Swept", "same_codes", "taken"]
+__all__ = ["BATCH_NUMBERS", "Backfill", "Coder", "Part", "Swept", "same_codes", "taken"]
 
 T = TypeVar("T")
+BATCH_NUMBERS = 1 << 20  # of a batch of vectors: both engines give each as a Python float
 RANGE_POINTS = 4096  # what a kill can cost again
 _SETTLE = 5  # times a point is encoded anew because it changed under our hands
 _CLOSE = 1e-5  # what the arithmetic of another machine may change in a value of a code

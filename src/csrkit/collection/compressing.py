@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from csrkit.collection.home import Description, Home
 from csrkit.collection.homes.opening import open_home, open_pair, original_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from csrkit.model import CSRModel
     from csrkit.training.config import FitConfig
 
-__all__ = ["StrategyName", "chosen", "compress", "default_folder"]
+__all__ = ["Foreseen", "StrategyName", "compress", "default_folder", "foreseen"]
 
 StrategyName: TypeAlias = Literal["auto", "in_place", "copy"]
 
@@ -86,12 +86,10 @@ def compress(
     home = open_home(target, collection)
     try:
         wanted = _wanted(home, vector=vector, name=name, k=k, residuals=residuals)
-        found = home.describe()
-        found.source(vector)  # before a folder is made
         folder = Path(job) if job is not None else default_folder(home.url, name)
         manifest = Manifest.read(folder)
         if manifest is None:
-            manifest = _placed(home, wanted, chosen(found, strategy))
+            manifest = _foreseen(home, wanted, strategy).manifest
             manifest.write(folder)
         else:
             _refuse_other(folder, manifest, wanted, strategy, given)
@@ -105,6 +103,64 @@ def compress(
         work.close()
         raise
     return work
+
+
+class Foreseen(NamedTuple):
+    """What a job would do.
+
+    Attributes:
+        found: The collection.
+        manifest: The job, which is not begun.
+        folder: Its folder, if none is named.
+    """
+
+    found: Description
+    manifest: Manifest
+    folder: Path
+
+
+def foreseen(
+    target: Any,
+    collection: str | None = None,
+    *,
+    vector: str = "dense",
+    name: str = "csr",
+    k: int = 32,
+    residuals: bool = True,
+    strategy: StrategyName = "auto",
+) -> Foreseen:
+    """Look at a collection as `compress` does at first, and write nothing.
+
+    Args:
+        target: As of `compress`.
+        collection: As of `compress`.
+        vector: As of `compress`.
+        name: As of `compress`.
+        k: As of `compress`.
+        residuals: As of `compress`.
+        strategy: As of `compress`.
+
+    Returns:
+        What a job would do.
+
+    Raises:
+        ConfigError: If the collection or the arguments cannot serve.
+        StoreError: If the home fails for good.
+    """  # noqa: DOC502  # raised by helpers
+    home = open_home(target, collection)
+    try:
+        wanted = _wanted(home, vector=vector, name=name, k=k, residuals=residuals)
+        return _foreseen(home, wanted, strategy)
+    finally:
+        home.close()
+
+
+def _foreseen(home: Home, wanted: Manifest, strategy: StrategyName) -> Foreseen:
+    found = home.describe()
+    found.source(wanted.vector)
+    original = _copied_from(home, found, strategy, wanted)
+    manifest = wanted.model_copy(update={"copy_of": original})
+    return Foreseen(found, manifest, default_folder(home.url, wanted.name))
 
 
 def _loaded(model: Any) -> CSRModel | None:
@@ -145,36 +201,20 @@ def default_folder(url: str, name: str) -> Path:
     return Path("csrkit-jobs") / re.sub(r"[^\w.-]", "_", f"{title}.{name}")
 
 
-def chosen(found: Description, strategy: StrategyName) -> Literal["in_place", "copy"]:
-    """Return where the codes are to go.
-
-    Args:
-        found: The collection.
-        strategy: What was asked for.
-
-    Returns:
-        "in_place" or "copy".
-
-    Raises:
-        ConfigError: If it is none of the three, or the engine cannot do it.
-    """
+def _copied_from(
+    home: Home, found: Description, strategy: StrategyName, wanted: Manifest
+) -> str | None:
+    """Return the name of the collection to copy; None if codes are added in place."""
     if strategy not in get_args(StrategyName):
         raise ConfigError(f"expected strategy to be 'auto', 'in_place' or 'copy', got {strategy!r}")
-    if strategy == "auto":
-        return "in_place" if found.can_add_in_place else "copy"
     if strategy == "in_place":
         refuse_fixed(found)
-    return strategy
-
-
-def _placed(home: Home, wanted: Manifest, strategy: Literal["in_place", "copy"]) -> Manifest:
-    """Return the manifest of a new job, which names what is copied, if anything is."""
-    if strategy == "in_place":
-        return wanted
-    manifest = wanted.model_copy(update={"copy_of": original_of(home)})
-    pair = open_pair(home, str(manifest.copy_of), manifest.title)
-    pair.check(residuals=manifest.residuals)
-    return manifest
+    if strategy == "in_place" or (strategy == "auto" and found.can_add_in_place):
+        return None
+    original = original_of(home)
+    title = wanted.model_copy(update={"copy_of": original}).title
+    open_pair(home, original, title).check(residuals=wanted.residuals)
+    return original
 
 
 def _refuse_other(

@@ -25,6 +25,7 @@ class Status:
         vector: Name of the dense vector.
         name: Name of the sparse vector.
         k: Latents per code.
+        copy: Name of the copy that gets the codes; None if they are added in place.
         fingerprint: That of the model; None until there is one.
         points: Points in the ranges that are done.
         written: Those of them that got a code.
@@ -42,6 +43,7 @@ class Status:
     vector: str
     name: str
     k: int
+    copy: str | None
     fingerprint: str | None
     points: int
     written: int
@@ -71,6 +73,7 @@ class Status:
             vector=manifest.vector,
             name=manifest.name,
             k=manifest.k,
+            copy=None if manifest.copy_of is None else manifest.title,
             fingerprint=manifest.fingerprint,
             points=tally.points,
             written=tally.written,

@@ -59,6 +59,40 @@ class Server:
         except Exception as error:
             raise self._failed(doing, error) from error
 
+    def name(self) -> str:
+        """Return the name of the collection, which may have been named by an alias.
+
+        Returns:
+            Its name, which is no alias.
+
+        Raises:
+            StoreError: If it failed for good, or the key may not list aliases.
+        """  # noqa: DOC502  # raised by `call`
+        known = self.call("read the aliases", self.client.get_aliases).aliases
+        return {one.alias_name: one.collection_name for one in known}.get(self._title, self._title)
+
+    def aliases(self) -> list[str]:
+        """Return the names that lead to the collection.
+
+        Returns:
+            Its aliases, sorted, also if it was named by one of them.
+
+        Raises:
+            StoreError: If it failed for good.
+        """  # noqa: DOC502  # raised by `call`
+        found = self._aliases_of(self._title)
+        if found:
+            return found
+        try:  # asked for those of an alias, a server gives none
+            name = self.name()
+        except StoreError:  # a key for one collection
+            return found
+        return found if name == self._title else self._aliases_of(name)
+
+    def _aliases_of(self, title: str) -> list[str]:
+        known = self.call("read its aliases", lambda: self.client.get_collection_aliases(title))
+        return sorted(one.alias_name for one in known.aliases)
+
     def write(self, doing: str, call: Callable[[], models.UpdateResult]) -> None:
         """Run a writing call once, and see that it was applied.
 

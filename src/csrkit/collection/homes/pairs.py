@@ -59,9 +59,7 @@ def original_of(home: QdrantHome) -> str:
     Returns:
         Its name, which is no alias.
     """
-    server = Server(home.client, home.title, home.retry)
-    known = server.call("read the aliases", home.client.get_aliases).aliases
-    return {one.alias_name: one.collection_name for one in known}.get(home.title, home.title)
+    return Server(home.client, home.title, home.retry).name()
 
 
 class QdrantPair:
@@ -274,11 +272,8 @@ class QdrantPair:
 
     def switch(self, *, back: bool = False) -> list[str]:
         """Move all aliases in one call; see `Pair.switch`."""
-        here, there = (self.title, self.original) if back else (self.original, self.title)
-        known = self._to.call(
-            "read the aliases", lambda: self.client.get_collection_aliases(here)
-        ).aliases
-        names = sorted(one.alias_name for one in known)
+        there = self.original if back else self.title
+        names = (self._to if back else self._from).aliases()
         steps: list[Any] = []
         for name in names:
             gone = models.DeleteAlias(alias_name=name)

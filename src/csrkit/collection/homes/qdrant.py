@@ -118,9 +118,6 @@ class QdrantHome:
         """Return what the collection is now; see `Home.describe`."""
         info = self._info()
         version = self._server.call("read its version", self.client.info).version
-        aliases = self._server.call(
-            "read its aliases", lambda: self.client.get_collection_aliases(self.title)
-        )
         whole = info.config.quantization_config
         return Description(
             engine="Qdrant",
@@ -134,7 +131,7 @@ class QdrantHome:
             payload_indexes=tuple(
                 sorted((field, one.data_type.value) for field, one in info.payload_schema.items())
             ),
-            aliases=tuple(sorted(one.alias_name for one in aliases.aliases)),
+            aliases=tuple(self._server.aliases()),
             can_add_in_place=version_of(version) >= _IN_PLACE,
         )
 
