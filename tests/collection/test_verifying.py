@@ -262,6 +262,30 @@ def test_few_points_are_verified_too(tmp_path: Path, n: int) -> None:
     home.close()
 
 
+@pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid"])
+@pytest.mark.parametrize("datatype", ["Float32", "Float16", "Uint8", "Turbo4"])
+def test_what_an_engine_rounds_is_no_fault(tmp_path: Path, datatype: str, distance: str) -> None:
+    kinds = (getattr(qe.Distance, distance), getattr(qe.VectorStorageDatatype, datatype))
+    params = qe.EdgeVectorParams(size=24, distance=kinds[0], datatype=kinds[1])
+    (tmp_path / "shard").mkdir()
+    config = qe.EdgeConfig(vectors={"dense": params})
+    shard = qe.EdgeShard.create(str(tmp_path / "shard"), config)
+    rows = np.random.default_rng(0).integers(0, 256, (60, 24))
+    rows = rows if datatype == "Uint8" else rows / 7
+    points = [qe.Point(i, {"dense": row}, {}) for i, row in enumerate(rows.tolist())]
+    shard.update(qe.UpdateOperation.upsert_points(points))
+    home = EdgeHome(tmp_path / "shard", shard=shard)
+    job = compress(home, model=random_model(), k=8, job=tmp_path / "job", progress=False)
+    verdict = job.verify(VerifyConfig(min_recall=0, max_changed=0, full=True, n_queries=5))
+    assert verdict.passed, verdict.failed
+    assert verdict.compared == 60
+    job.close()
+    shard.close()  # and as the engine has it on the disk
+    job = Job.open(tmp_path / "job", progress=False)
+    assert job.verify(VerifyConfig(min_recall=0, max_changed=0, full=True, n_queries=5)).passed
+    job.close()
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

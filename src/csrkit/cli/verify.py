@@ -163,7 +163,8 @@ def _value(text: str) -> str | int | bool:
         found = json.loads(text)
     except ValueError:
         return text
-    return found if isinstance(found, str | int) else text
+    is_whole = isinstance(found, int) and -(2**63) <= found < 2**63  # as engines have them
+    return found if isinstance(found, str) or is_whole else text
 
 
 def verdict_lines(verdict: Verdict) -> Iterator[str]:

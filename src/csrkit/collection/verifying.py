@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
+_NAME = 120  # characters of a group's name: a payload may hold a book
 _NAMES = checking.NAMES | {recall_checks.RECALL, recall_checks.FLOOR}
 
 
@@ -213,7 +214,7 @@ class _Work:
         if self.config.by is None:
             return
         for value in self._values(self.config.by):
-            name = f"{self.config.by}={value}"
+            name = f"{self.config.by}={value}"[:_NAME]
             if name not in named:
                 yield name, self.home.matching(self.config.by, value), False
 
@@ -274,5 +275,5 @@ def _values_at(found: Any, path: Sequence[str]) -> Iterator[str | int | bool]:
         if isinstance(found, dict):
             with suppress(KeyError):
                 yield from _values_at(found[path[0]], path[1:])
-    elif isinstance(found, str | int):
+    elif isinstance(found, str) or (isinstance(found, int) and -(2**63) <= found < 2**63):
         yield found
