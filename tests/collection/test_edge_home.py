@@ -43,6 +43,14 @@ def test_rows_that_cannot_be_encoded_are_read_as_they_are(home: EdgeHome) -> Non
     assert not {1, 2} & set(home.sample(1000, "dense").ids)
 
 
+def test_true_is_not_taken_for_one(home: EdgeHome) -> None:
+    loads = [{"flag": True}, {"flag": 1}, {"flag": False}, {"flag": 0}]
+    points = [qe.Point(i, {"dense": [1.0] * 24}, load) for i, load in enumerate(loads)]
+    home.shard.update(qe.UpdateOperation.upsert_points(points))
+    for value, one in ((True, 0), (1, 1), (False, 2), (0, 3)):
+        assert list(home.ids(filter=home.matching("flag", value))) == [[one]]
+
+
 def test_an_unnamed_vector_is_read(tmp_path: Path) -> None:
     params = qe.EdgeVectorParams(size=3, distance=qe.Distance.Dot)
     (tmp_path / "shard").mkdir()

@@ -15,6 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from csrkit.collection.home import (
@@ -39,7 +40,6 @@ from csrkit.stores._ids import stored_id
 from csrkit.stores._points import residual_name
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from qdrant_edge import EdgeShard
 
@@ -274,7 +274,8 @@ class EdgeHome:
 
     def matching(self, field: str, value: str | int | bool) -> Any:
         """Return a ``qdrant_edge.Filter``; see `Home.matching`."""
-        match = self._edge.MatchValue(value)
+        plain = np.bool_(value) if isinstance(value, bool) else value  # it takes True for 1
+        match = self._edge.MatchValue(plain)
         return self._edge.Filter(must=[self._edge.FieldCondition(field, match=match)])
 
     # -- whose it is --------------------------------------------------------------
