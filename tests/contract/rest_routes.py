@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import qdrant_edge as qe
 from pydantic import TypeAdapter, ValidationError
 from qdrant_client import models
@@ -166,11 +167,22 @@ def _update_vectors(shim: RestShim, name: str, body: bytes) -> Any:
     return _DONE
 
 
+def _range(wanted: models.Range | models.DatetimeRange) -> Any:
+    if isinstance(wanted, models.Range):
+        return qe.RangeFloat(wanted.gte, wanted.gt, wanted.lte, wanted.lt)
+    bounds = (wanted.gte, wanted.gt, wanted.lte, wanted.lt)
+    return qe.RangeDateTime(*(one and one.isoformat() for one in bounds))
+
+
 def _condition(condition: Any) -> Any:
     if isinstance(condition, models.HasVectorCondition):
         return qe.HasVectorCondition(condition.has_vector)
     if isinstance(condition, models.FieldCondition) and condition.match is not None:
-        return qe.FieldCondition(condition.key, match=qe.MatchValue(condition.match.value))
+        value = condition.match.value
+        value = np.bool_(value) if isinstance(value, bool) else value  # qe takes True for 1
+        return qe.FieldCondition(condition.key, match=qe.MatchValue(value))
+    if isinstance(condition, models.FieldCondition) and condition.range is not None:
+        return qe.FieldCondition(condition.key, range=_range(condition.range))
     raise Refused(400, f"the shim knows no condition {condition!r}")
 
 

@@ -15,6 +15,7 @@ from csrkit.cli.evaluate import evaluate
 from csrkit.cli.exits import VerbGroup
 from csrkit.cli.fit import fit
 from csrkit.cli.inspect import inspect
+from csrkit.cli.monitor import monitor
 from csrkit.cli.search import search
 from csrkit.cli.tune import tune
 from csrkit.cli.verify import verify
@@ -30,7 +31,7 @@ app = typer.Typer(
 )
 for verb in (demo, fit, tune, encode, search, evaluate, inspect, doctor):
     app.command()(verb)
-for step in (compress, status, sweep, verify, cutover, rollback, finalize):
+for step in (compress, status, sweep, verify, cutover, rollback, finalize, monitor):
     app.command()(step)
 
 

@@ -2,8 +2,10 @@
 
 from csrkit.collection.compressing import compress
 from csrkit.collection.finishing import Cutover, Saving
+from csrkit.collection.health import Finding, Health, Latents, MonitorConfig, Quality
 from csrkit.collection.home import CodeVector, DenseVector, Description, Home, Marker, Page
 from csrkit.collection.job import Job
+from csrkit.collection.monitoring import monitor
 from csrkit.collection.status import Status, read_status
 from csrkit.collection.verdict import Check, NotVerified, Searched, Verdict, VerifyConfig
 from csrkit.collection.writing import DualWriter
@@ -15,16 +17,22 @@ __all__ = [
     "DenseVector",
     "Description",
     "DualWriter",
+    "Finding",
+    "Health",
     "Home",
     "Job",
+    "Latents",
     "Marker",
+    "MonitorConfig",
     "NotVerified",
     "Page",
+    "Quality",
     "Saving",
     "Searched",
     "Status",
     "Verdict",
     "VerifyConfig",
     "compress",
+    "monitor",
     "read_status",
 ]
