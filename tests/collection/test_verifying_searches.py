@@ -14,6 +14,7 @@ import qdrant_edge as qe
 
 from csrkit import Searcher
 from csrkit.collection import Job, VerifyConfig, compress
+from csrkit.collection.home import Busy
 from csrkit.collection.homes.edge import EdgeHome
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.metrics import exact_top, mrr_at, ndcg_at, recall_at
@@ -107,6 +108,27 @@ def test_equals_of_the_tenth_are_as_good(tmp_path: Path) -> None:
     job = compress(home, model=random_model(), k=8, job=tmp_path / "job", progress=False)
     verdict = job.verify(VerifyConfig(min_recall=0.99, queries=[[1.0] * DIM] * 3))
     assert verdict.passed
+    home.close()
+
+
+class Slow(EdgeHome):
+    """A home that answers no more than three exact searches in time."""
+
+    refused = 0
+
+    def exact(self, queries: Any, *args: Any, **options: Any) -> Any:
+        if len(queries) > 3:
+            self.refused += 1
+            raise Busy("timed out")
+        return super().exact(queries, *args, **options)
+
+
+def test_exact_searches_that_take_too_long_are_asked_in_fewer(tmp_path: Path) -> None:
+    make_shard(tmp_path / "shard", 60).close()
+    home = Slow(tmp_path / "shard")
+    job = compress(home, model=random_model(), k=8, job=tmp_path / "job", progress=False)
+    verdict = job.verify(VerifyConfig(min_recall=0, n_queries=20))
+    assert (home.refused, verdict.searches[0].queries) == (3, 20)  # 16, 8, 4
     home.close()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from csrkit.collection.home import Busy
 from csrkit.collection.verdict import Searched
 from csrkit.metrics import bootstrap_interval, mrr_at, ndcg_at
 from csrkit.search.dial import Dial, Holds, Wish, misfit
@@ -82,8 +83,9 @@ class _Stored:
         if self._vector is not None:
             page = self._home.read(ids, vector=self._vector)
             assert page.vectors is not None  # they were asked for
-            norms = np.linalg.norm(page.vectors, axis=1)
-            cosines = queries @ page.vectors.T / np.where(norms > 0, norms, 1)
+            with np.errstate(invalid="ignore"):  # a row of NaN is a vector that is gone
+                norms = np.linalg.norm(page.vectors, axis=1)
+                cosines = queries @ page.vectors.T / np.where(norms > 0, norms, 1)
             return page.ids, np.nan_to_num(cosines, nan=-2.0)
         page = self._home.read(ids, codes=self._codes)
         assert page.codes is not None  # they were asked for
@@ -118,11 +120,21 @@ class Finder:
 
         Returns:
             Hits, the best first.
-        """
+
+        Raises:
+            Busy: If the engine takes too long for a single query.
+            StoreError: If the home fails for good.
+        """  # noqa: DOC502  # raised by helpers
         hits: list[list[Hit]] = []
-        for start in range(0, len(rows), _EXACT_QUERIES):
-            part = rows[start : start + _EXACT_QUERIES]
-            hits += self.home.exact(part, self.vector, limit=limit, filter=filter)
+        step = _EXACT_QUERIES
+        while len(hits) < len(rows):
+            part = rows[len(hits) : len(hits) + step]
+            try:
+                hits += self.home.exact(part, self.vector, limit=limit, filter=filter)
+            except Busy:
+                if len(part) == 1:
+                    raise
+                step = len(part) // 2  # a call that takes too long is one of too many queries
         return hits
 
     def stages(

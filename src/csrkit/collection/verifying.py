@@ -12,7 +12,7 @@ It reads and writes nothing. A check that fails says what is wrong and what to d
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -100,6 +100,23 @@ def verify(
     )
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Points that are judged apart.
+
+    Attributes:
+        name: Their name.
+        filter: The vendor's filter.
+        sampled: Those of them that a sample of all has.
+        is_named: Whether the caller named them, so that there should be some.
+    """
+
+    name: str
+    filter: Any
+    sampled: Sequence[PointId] = ()
+    is_named: bool = False
+
+
 @dataclass
 class _Work:
     """A verification under way.
@@ -178,66 +195,73 @@ class _Work:
         self.searches += results
         self.checks += recall_checks.of_recall(results, config)
         groups: list[list[Searched]] = []
-        for name, filter, is_named in self._filters():
-            found = self._search_within(search, given, name, filter, is_named)
+        for group in self._groups():
+            found = self._search_within(search, given, group)
             groups += [found] if found else []
         for found in sorted(groups, key=lambda one: one[-1].recall.value):  # the worst first
             self.searches += found
             self.checks.append(recall_checks.of_group(found[-1], config))
 
-    def _search_within(
-        self, search: Finder, given: Asked | None, name: str, filter: Any, is_named: bool
-    ) -> list[Searched]:
-        config = self.config
-        ids = draw(
-            self.home,
-            config.group_queries,
-            self.manifest.vector,
-            count=self.now.count,
-            seed=config.seed,
-            filter=filter,
-        )
-        if not ids and is_named:
-            self.checks.append(recall_checks.of_nothing(name, config))
+    def _search_within(self, search: Finder, given: Asked | None, group: _Group) -> list[Searched]:
+        config, ids = self.config, self._members(group)
+        if not ids and group.is_named:
+            self.checks.append(recall_checks.of_nothing(group.name, config))
             return []
         asked = given or self._documents(ids)
-        found = judge(search, asked, name, config.least_group, filter) if len(asked.rows) else []
+        found: list[Searched] = []
+        if len(asked.rows):
+            found = judge(search, asked, group.name, config.least_group, group.filter)
         if not found:
-            self.notes.append(f"{name}: too few points to search among.")
+            self.notes.append(f"{group.name}: too few points to search among.")
         return found
 
-    def _filters(self) -> Iterator[tuple[str, Any, bool]]:
+    def _members(self, group: _Group) -> list[PointId]:
+        """Draw points of a group, out of the sample if it has enough, else out of them all."""
+        n = self.config.group_queries
+        if len(group.sampled) >= n:
+            return self._some(group.sampled, n)
+        return draw(
+            self.home,
+            n,
+            self.manifest.vector,
+            count=self.now.count,
+            seed=self.config.seed,
+            filter=group.filter,
+        )
+
+    def _groups(self) -> Iterator[_Group]:
         """Yield the filters that were named, then one for each value of the field."""
         named = dict(self.config.filters or {})
         for name, filter in named.items():
-            yield name, filter, True
+            yield _Group(name, filter, is_named=True)
         if self.config.by is None:
             return
-        for value in self._values(self.config.by):
+        for value, ids in self._values(self.config.by):
             name = f"{self.config.by}={value}"[:_NAME]
             if name not in named:
-                yield name, self.home.matching(self.config.by, value), False
+                yield _Group(name, self.home.matching(self.config.by, value), sampled=ids)
 
-    def _values(self, field: str) -> list[str | int | bool]:
-        """Return the values of a field in the sample, the most frequent first."""
-        counts: Counter[tuple[bool, str | int | bool]] = Counter()  # True and 1 are two values
+    def _values(self, field: str) -> list[tuple[str | int | bool, list[PointId]]]:
+        """Return the values of a field in the sample with its points, the most frequent first."""
+        having: dict[tuple[bool, str | int | bool], list[PointId]] = defaultdict(list)
         for start in range(0, len(self.sample), PAGE):
             page = self.home.read(self.sample[start : start + PAGE], payload=True)
-            for payload in page.payloads or []:
+            for one, payload in zip(page.ids, page.payloads or [], strict=True):
                 found = _values_at(payload, field.split("."))
-                counts.update({(isinstance(value, bool), value) for value in found})
-        if not counts:
+                for key in {(isinstance(value, bool), value) for value in found}:  # True is not 1
+                    having[key].append(one)
+        if not having:
             raise ConfigError(
                 f"expected by= to name a payload field with texts, whole numbers or truth values, "
                 f"got {field!r}, which none of {len(self.sample)} points has"
             )
-        values = [value for (_, value), _ in counts.most_common(self.config.most_groups)]
-        if len(counts) > len(values):
+        order = sorted(having, key=lambda key: -len(having[key]))[: self.config.most_groups]
+        if len(having) > len(order):
             self.notes.append(
-                f"{field!r} has at least {len(counts):,} values; the {len(values):,} most "
+                f"{field!r} has at least {len(having):,} values; the {len(order):,} most "
                 "frequent were judged. Others can be named as filters."
             )
-        return values
+        return [(key[1], having[key]) for key in order]
 
     def _documents(self, ids: Sequence[PointId]) -> Asked:
         page = self.home.read(ids, vector=self.manifest.vector)
