@@ -100,8 +100,10 @@ def vectors_of(codes: SparseVectors) -> list[models.SparseVector]:
         One sparse vector per code.
     """
     indices, values = codes.indices.tolist(), codes.values.tolist()
+    # constructed, not validated: `SparseVectors` keeps what is checked, which costs as much as
+    # the encoding; so do the residuals below
     return [
-        models.SparseVector(indices=indices[start:stop], values=values[start:stop])
+        models.SparseVector.model_construct(indices=indices[start:stop], values=values[start:stop])
         for start, stop in pairwise(codes.indptr.tolist())
     ]
 
@@ -122,7 +124,7 @@ def points_of(codes: CodeVector, page: Page) -> list[models.PointVectors]:
         for vector, residual in zip(vectors, page.residuals.tolist(), strict=True):
             vector[residual_name(codes.name)] = residual
     pairs = zip(page.ids, vectors, strict=True)
-    return [models.PointVectors(id=one, vector=vector) for one, vector in pairs]
+    return [models.PointVectors.model_construct(id=one, vector=vector) for one, vector in pairs]
 
 
 def mark_key(name: str) -> str:
