@@ -20,6 +20,7 @@ from csrkit.errors import ConfigError, JobError, ShapeError, StoreError
 from csrkit.model import CSRModel
 
 from ..contract.rest_shim import QUICK, RestShim, running
+from .copies import copied, point, records, title
 from .models import random_model
 from .servers import fill
 from .shards import DIM, contents, embeddings, make_shard
@@ -295,6 +296,28 @@ def test_faults_of_a_server_that_pass_are_waited_for(
     shim.fail(500, 4, only="/points", verb="PUT")
     with pytest.raises(StoreError, match=r"cannot write \[100000001\], after 0 of 1"):
         writer.upsert([models.PointStruct(id=NEW + 1, vector={"dense": row}, payload={})])
+
+
+def test_a_copy_is_written_to_once_it_is_live(
+    old: RestShim, old_client: QdrantClient, tmp_path: Path
+) -> None:
+    job = copied(old_client, tmp_path)
+    row = fresh(1)[0]
+    with pytest.raises(JobError, match=r"a copy of .* that is not live: until the cutover write"):
+        DualWriter.of(job)
+    with pytest.raises(JobError, match="has no codes 'csr' of csrkit"):
+        DualWriter(old_client, "live", model=job.model)
+    job.cutover(verify=False)
+    DualWriter.of(tmp_path / "job", target=old_client).upsert([point(0, NEW, row)])
+    writer = DualWriter(old_client, "live", model=job.model)  # by the alias, as a service does
+    writer.upsert([point(0, NEW + 1, row)])
+    assert job.sweep().written == 0
+    found = job.home.sparse(job.model.encode(row[None], k=8), "csr", limit=2)
+    assert {hit.id for hit in found[0]} == {NEW, NEW + 1}
+    job.rollback(confirm=title(job))
+    with pytest.warns(UserWarning, match="were rolled back"):
+        writer.upsert([point(0, NEW + 2, row)])
+    assert sorted(records(old, "docs")[str(NEW + 2)][1]) == sorted(point(0, NEW, row).vector)
 
 
 KINDS = {None: "Float32", "float16": "Float16", "uint8": "Uint8"}

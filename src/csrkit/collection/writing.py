@@ -12,7 +12,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -21,7 +20,6 @@ from csrkit.collection.facts import DenseVector, Marker
 from csrkit.collection.homes.opening import open_home
 from csrkit.collection.incoming import Incoming, Named, as_stored, checked_points
 from csrkit.collection.job import Job
-from csrkit.collection.status import begun
 from csrkit.errors import ConfigError, JobError, StoreError
 from csrkit.stores._ids import shown
 from csrkit.stores._points import residual_name
@@ -93,7 +91,8 @@ class DualWriter:
             raise ConfigError(f"expected a batch_size of at least 1, got {batch_size!r}")
         self._model, self._name, self._size = model, name, batch_size
         self._home = open_home(target, collection)
-        self._is_own = self._home is not target
+        is_own = self._home is not target
+        self._release: Callable[[], None] = self._home.close if is_own else lambda: None
         try:
             self._vendor: Vendor = vendor_of(self._home, retry or Retry())
             found = self._home.marker(name)
@@ -119,7 +118,8 @@ class DualWriter:
         """Open the collection of a job for writing.
 
         Args:
-            job: The job, whose home is then used and left open, or its folder.
+            job: The job, whose home is then used and left open, or its folder. Of a job that
+                copies, once it is cut over.
             target: A ``QdrantClient`` or `Home` of the same collection; by default the URL
                 in the job's manifest is opened.
             batch_size: Points per request.
@@ -130,24 +130,29 @@ class DualWriter:
 
         Raises:
             ConfigError: If batch_size is below 1.
-            JobError: If the folder holds no job, or the collection is not this job's (yet).
+            JobError: If the folder holds no job, or the codes are not this job's, or not yet.
             StoreError: If the collection cannot be opened.
         """  # noqa: DOC502  # raised by helpers
-        if isinstance(job, Job):
-            manifest, model = job.manifest, job.model
-            target = job.home if target is None else target
-        else:
-            from csrkit.model import load
-
-            manifest = begun(job)
-            manifest.codes  # noqa: B018  # raises if there is no model yet
-            model = load(Path(job) / "model")
-        collection = None
-        if hasattr(target, "update_vectors"):
-            collection = manifest.url.rpartition("/")[2]
-        target = manifest.url if target is None else target
-        name = manifest.name
-        return cls(target, collection, model=model, name=name, batch_size=batch_size, retry=retry)
+        work = job if isinstance(job, Job) else Job.open(job, target=target, progress=False)
+        try:
+            manifest, home, model = work.manifest, work.home, work.model
+            marker = home.marker(manifest.name)
+            if manifest.copy_of is not None and not (marker and marker.is_live):
+                raise JobError(
+                    f"the job in {work.folder} fills a copy of {manifest.url} that is not live: "
+                    "until the cutover write to the original as before, which the job follows"
+                )
+            name = manifest.name
+            writer = cls(home, model=model, name=name, batch_size=batch_size, retry=retry)
+        except BaseException:
+            if work is not job:
+                work.close()
+            raise
+        if work is not job:
+            work.ledger.close()
+            if target is None:
+                writer._release = work._opened.close
+        return writer
 
     # -- whose the codes are ------------------------------------------------------
 
@@ -287,8 +292,7 @@ class DualWriter:
 
     def close(self) -> None:
         """Close what was opened here; a client, shard, home or job that was passed in stays."""
-        if self._is_own:
-            self._home.close()
+        self._release()
 
     def __enter__(self) -> Self:
         return self
