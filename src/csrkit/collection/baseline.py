@@ -136,7 +136,10 @@ class Baseline(BaseModel):
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
-            raise FormatError(f"{folder / _FILE} cannot be read: {error}") from error
+            raise FormatError(
+                f"{folder / _FILE} cannot be read: {error}; restore it, or move it away to go on "
+                "without what the collection was before the job"
+            ) from error
 
     def write(self, folder: Path) -> None:
         """Write the baseline so that a crash leaves a whole file or none.

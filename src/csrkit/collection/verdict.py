@@ -62,7 +62,8 @@ class VerifyConfig:
             may differ now: others write too. 0 for a collection that nobody writes to.
         accept: Names of checks whose failure a person has looked at and accepts.
         full: Whether to recompute every code, not only a sample.
-        sample: Codes to recompute otherwise, at least 1.
+        sample: Codes to recompute otherwise, at least 1; those of ``n_queries`` and of the
+            points noted before the job are recomputed as well.
         seed: Seed of all draws.
         k: Latents of a query's code; None follows ``effort``.
         effort: "fast", "balanced" or "accurate", as of `csrkit.Searcher.search`; None with

@@ -153,9 +153,8 @@ class _Work:
             self.checks += checking.of_settings(self.baseline, self.now, manifest)
         if not checking.has_vectors(manifest, self.now):
             return  # there is nothing else to look at
-        self.sample = draw(
-            self.home, config.sample, manifest.vector, count=self.now.count, seed=config.seed
-        )
+        n = max(config.sample, config.n_queries)
+        self.sample = draw(self.home, n, manifest.vector, count=self.now.count, seed=config.seed)
         self._contents(moved)
         if self.sample:
             self._search()
