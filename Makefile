@@ -4,7 +4,7 @@
 #   make test    every check that CI runs
 #   make lint    the static checks alone        make format   rewrite files as ruff wants them
 #   make bench   the benchmarks, each printing ratios from one run (minutes)
-#   make faults  kill -9 of a job at 50 seeded moments, each resumed and compared (minutes)
+#   make faults  jobs killed, disturbed, misled and written past, 50 and 1,000 times (half an hour)
 #   make docs    the site, into site/           make clean    forget .venv, caches and builds
 
 PYTHON ?= python3
@@ -43,7 +43,7 @@ bench: .venv/.bench .venv/.test .venv/.installed .venv/.adapters
 	@set -e; for script in examples/benchmarks/[a-z]*.py adapters/*/benchmark.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 faults: .venv/.test .venv/.installed
-	folder=$$(mktemp -d) && PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tests/faults/killed_job.py $$folder 1 50 && rm -r $$folder
+	CSRKIT_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults
 
 docs: .venv/.docs .venv/.installed
 	$(BIN)/mkdocs build --strict

@@ -11,10 +11,10 @@ from .shards import DIM
 LATENTS = 96
 
 
-def random_model(seed: int = 0, dim: int = DIM) -> CSRModel:
+def random_model(seed: int = 0, dim: int = DIM, latents: int = LATENTS) -> CSRModel:
     config = ModelConfig(
         dim=dim,
-        n_latents=LATENTS,
+        n_latents=latents,
         ladder=(4, 8),
         provenance=Provenance(csrkit="0.0.0", rows=7, steps=3),
     )

@@ -1,11 +1,13 @@
 """Jobs that are killed at chosen moments and go on: is the result that of one never killed?
 
-    PYTHONPATH=. python tests/faults/killed_job.py FOLDER SEED MOMENTS
+    PYTHONPATH=. python tests/faults/killed_job.py edge|server FOLDER SEED MOMENTS
 
-Each moment is a call of the home or of the ledger, before or after it took effect, drawn
-from all those of an uninterrupted run. A fork of this process does the job and kills itself
-there with SIGKILL; a second fork goes on. One line of JSON per moment; exit code 1 if any
-result differs.
+Three stories are told, each a list of commands as a person gives them: a job up to its
+cutover; one that is then rolled back; one that then drops the dense vector. A moment is a
+call of the engine, the ledger or the file system, before or after it took effect, drawn from
+all those of an uninterrupted run. A fork of this process tells the story and kills itself
+there with SIGKILL; a second fork gives the command that was killed again, and the rest. One
+line of JSON per moment; exit code 1 if any result differs.
 """
 
 from __future__ import annotations
@@ -16,28 +18,25 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.collection.models import random_model
-from tests.collection.shards import contents, embeddings, make_shard, point_ids
+from tests.faults.places import Place, opened
+from tests.faults.stories import STORIES, forked, in_small_steps, result, same, tell
 
-from csrkit.collection import Job, backfill, compress
-from csrkit.collection.homes.edge import EdgeHome
+from csrkit import fitting
 from csrkit.collection.ledger import Ledger
-from csrkit.collection.manifest import Manifest
-from csrkit.collection.pace import Pace
 
-N = 240
-WATCHED: list[tuple[type, str]] = [
-    *((EdgeHome, name) for name in ("mark", "add", "write", "drop", "unmark", "read")),
+WATCHED: list[tuple[Any, str]] = [
     *((Ledger, name) for name in ("advance", "begin", "attempt", "finish", "settle")),
-    (Manifest, "write"),
+    *((os, name) for name in ("replace", "fsync", "mkdir")),
+    (fitting, "fit"),
 ]
 
 
-def watch(die_at: int | None) -> list[int]:
+def watch(place: Place, die_at: int | None) -> list[int]:
     """Count the moments before and after each watched call, and die at one."""
     count = [0]
 
@@ -55,119 +54,65 @@ def watch(die_at: int | None) -> list[int]:
 
         return watched
 
-    for owner, name in WATCHED:
+    for owner, name in [*WATCHED, *place.watched]:
         setattr(owner, name, wrapped(getattr(owner, name)))
     return count
 
 
-def work(folder: Path, back: bool) -> None:
-    """Do the whole job, or go on with it; then roll it back if asked to."""
-    job = compress(
-        EdgeHome(folder / "shard"),
-        model=random_model(),
-        k=8,
-        job=folder / "job",
-        progress=False,
-    )
-    job.sweep()
-    job.close()
-    if back:
-        job = Job.open(folder / "job", progress=False)
-        job.rollback()
-        job.close()
+def main(kind: str, folder: Path, seed: int, moments: int) -> bool:
+    in_small_steps()
+    rng, all_same = np.random.default_rng(seed), True
+    with opened(kind, folder) as place:
+        shares = np.array_split(np.arange(moments), len(STORIES))
+        for story, share in zip(STORIES, shares, strict=True):
+            all_same &= survives(place, folder, story, rng, len(share))
+    return all_same
 
 
-def finish(folder: Path, back: bool) -> None:
-    """Go on with a job in whatever state; one that was rolled back stays so."""
-    phase = ""
-    if Manifest.read(folder / "job") is not None:
-        job = Job.open(folder / "job", progress=False)
-        if back and job.phase.value == "backfilled":  # it may have been killed inside a rollback
-            job.rollback()
-        phase = job.phase.value
-        job.close()
-    if phase != "rolled_back":
-        work(folder, back)
+def survives(
+    place: Place, folder: Path, story: tuple[str, ...], rng: np.random.Generator, moments: int
+) -> bool:
+    """Kill and resume a story at some moments, and print a line for each."""
+    answer, all_same = folder / "answer.json", True
+    reference, begins = uninterrupted(place, folder / f"whole-{story[-1]}", story, answer)
+    for at in drawn(begins, moments, rng):
+        run = folder / f"{story[-1]}-{at}"
+        url = place.fresh(run)
+        killed = forked(lambda: (watch(place, at), tell(place, run, url, story)), answer)  # noqa: B023
+        given = (run / "given.txt").read_text()
+        again = lambda: (tell(place, run, url, story), result(place, run, url))[1]  # noqa: B023, E731
+        equal = forked(again, answer) == 0 and same(json.loads(answer.read_text()), reference)
+        all_same &= equal and killed == signal.SIGKILL
+        line = {"story": story[-1], "at": at, "of": begins[-1], "command": given}
+        print(json.dumps({**line, "killed": killed == signal.SIGKILL, "same": equal}), flush=True)
+        shutil.rmtree(run, ignore_errors=equal)
+    return all_same
 
 
-def result(folder: Path) -> dict[str, Any]:
-    """Everything that a job may touch, but the random id of the job."""
-    home = EdgeHome(folder / "shard")
-    marker, description = home.marker("csr"), home.describe()
-    found = {
-        "points": contents(home.shard),
-        "marker": marker and marker.model_dump(exclude={"job"}),
-        "sparse": description.sparse,
-        "dense": [one.name for one in description.dense],
-    }
-    home.close()
-    job = Job.open(folder / "job", progress=False)
-    status = job.status()
-    found["status"] = (status.phase, status.rejects)
-    job.close()
-    return json.loads(json.dumps(found))
+def drawn(begins: list[int], moments: int, rng: np.random.Generator) -> list[int]:
+    """Draw moments from all commands alike, however long each takes, the last one first."""
+    spans = [rng.permutation(np.arange(*span)).tolist() for span in pairwise(begins)]
+    turns = [one for turn in zip_longest(*reversed(spans)) for one in turn if one is not None]
+    return sorted(turns[:moments])
 
 
-def forked(call: Callable[[], Any], answer: Path) -> int:
-    """Run a call in a fork of this process; its result goes to a file."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    code = 1
-    try:
-        answer.write_text(json.dumps(call()))
-        code = 0
-    finally:
-        os._exit(code)
+def uninterrupted(
+    place: Place, run: Path, story: tuple[str, ...], answer: Path
+) -> tuple[Any, list[int]]:
+    """Return the result of a story that nobody kills, and the moment each command begins."""
+    url = place.fresh(run)
 
-
-def main(folder: Path, seed: int, moments: int) -> bool:
-    backfill.RANGE_POINTS = 48
-    Pace.__init__.__kwdefaults__["size"] = 16
-    setattr(Pace, "done", lambda *_: None)  # noqa: B010  # else the load decides on the moments
-    pristine, answer = folder / "pristine", folder / "answer.json"
-    assert forked(lambda: make_pristine(pristine), answer) == 0
-    rng = np.random.default_rng(seed)
-    same = True
-    for back in (False, True):
-        reference, total = uninterrupted(folder / f"reference-{back}", pristine, answer, back)
-        for at in sorted(rng.choice(total, moments // 2, replace=False).tolist()):
-            run = folder / f"{back}-{at}"
-            shutil.copytree(pristine, run / "shard")
-            killed = forked(lambda: (watch(at), work(run, back)), answer)  # noqa: B023
-            code = forked(lambda: (finish(run, back), result(run))[1], answer)  # noqa: B023
-            equal = code == 0 and json.loads(answer.read_text()) == reference
-            same &= equal and killed == signal.SIGKILL
-            line = {"rollback": back, "at": at, "of": total, "killed": killed == signal.SIGKILL}
-            print(json.dumps({**line, "same": equal}), flush=True)
-            shutil.rmtree(run, ignore_errors=equal)
-    return same
-
-
-def make_pristine(folder: Path) -> None:
-    shard = make_shard(folder, N)
-    import qdrant_edge as qe
-
-    odd = [qe.Point(10**8, {"dense": [0.0] * 24}, {}), qe.Point(10**8 + 1, {}, {"a": 1})]
-    shard.update(qe.UpdateOperation.upsert_points(odd))
-    assert shard.count(qe.CountRequest()) == len(point_ids(N)) + 2 == len(embeddings(N)) + 2
-    shard.close()
-
-
-def uninterrupted(run: Path, pristine: Path, answer: Path, back: bool) -> tuple[Any, int]:
-    """Return the result of a run that nobody kills, and how many moments it has."""
-    shutil.copytree(pristine, run / "shard")
-
-    def whole() -> int:
-        count = watch(None)
-        work(run, back)
-        return count[0]
+    def whole() -> list[int]:
+        count, begins = watch(place, None), list[int]()
+        tell(place, run, url, story, lambda: begins.append(count[0]))
+        return [*begins, count[0]]
 
     assert forked(whole, answer) == 0
-    total = json.loads(answer.read_text())
-    assert forked(lambda: result(run), answer) == 0
-    return json.loads(answer.read_text()), total
+    begins = json.loads(answer.read_text())
+    assert forked(lambda: result(place, run, url), answer) == 0
+    return json.loads(answer.read_text()), begins
 
 
 if __name__ == "__main__":
-    sys.exit(not main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    kind, folder, seed, moments = sys.argv[1:]
+    sys.exit(not main(kind, Path(folder), int(seed), int(moments)))

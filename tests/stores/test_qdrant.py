@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -70,6 +71,7 @@ class Rpc(Exception):
         (Rpc("UNAVAILABLE"), 0.0),
         (Rpc("RESOURCE_EXHAUSTED"), 0.0),
         (Rpc("INVALID_ARGUMENT"), None),
+        (json.JSONDecodeError("a proxy's page", "<html>", 0), 0.0),
         (ValueError("wrong"), None),
         (httpx.UnsupportedProtocol("ftp"), None),
     ],

@@ -171,7 +171,7 @@ class Job:
 
     def _fit(self, model: CSRModel | None, config: FitConfig | None) -> None:
         model = modelling.chosen(self.home, self.manifest, model, config, progress=self._progress)
-        model.save(self.folder / "model")
+        modelling.keep(model, self.folder)
         self._be(modelling.with_model(self.manifest, model))
         self.manifest.write(self.folder)
         self._model = model

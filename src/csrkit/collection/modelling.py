@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from csrkit.model import CSRModel
     from csrkit.training.config import FitConfig
 
-__all__ = ["chosen", "stored", "with_model"]
+__all__ = ["chosen", "keep", "stored", "with_model"]
 
 _FIT_BYTES = 256 << 20  # of dense vectors that a model is fitted on
 _FIT_ROWS = 100_000
@@ -79,6 +79,23 @@ def with_model(manifest: Manifest, model: CSRModel) -> Manifest:
         "fingerprint": model.fingerprint,
     }
     return manifest.model_copy(update=update)
+
+
+def keep(model: CSRModel, folder: Path) -> None:
+    """Save the model of a job.
+
+    Args:
+        model: The model.
+        folder: The job folder.
+
+    Raises:
+        FormatError: If something else is in its place.
+        JobError: If it cannot be written.
+    """  # noqa: DOC502  # raised by `save`
+    try:
+        model.save(folder / "model")
+    except OSError as error:
+        raise JobError(f"cannot write the model to {folder}: {error}") from error
 
 
 def stored(folder: Path, manifest: Manifest) -> CSRModel:

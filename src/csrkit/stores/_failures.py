@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from json import JSONDecodeError
+
 import httpx
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
@@ -10,6 +12,7 @@ __all__ = ["reason", "wait_s"]
 
 _RETRYABLE = {408, 429, 500, 502, 503, 504}
 _RETRYABLE_GRPC = {"ABORTED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+_GARBLED = (JSONDecodeError, UnicodeDecodeError)  # an answer cut short, or a proxy's own page
 _NETWORK = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 
 
@@ -18,6 +21,8 @@ def wait_s(error: Exception) -> float | None:
     if isinstance(error, ResourceExhaustedResponse):
         return float(error.retry_after_s)
     if type(error) is QdrantException:  # a Retry-After that is a date, which the client refuses
+        return 0.0
+    if isinstance(error, _GARBLED):
         return 0.0
     if isinstance(error, UnexpectedResponse):
         return 0.0 if error.status_code in _RETRYABLE else None
