@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import numpy as np
 import qdrant_edge as qe
 
-DIM = 24
+from csrkit.collection.testing import DIM, embeddings, point_ids
 
-
-def embeddings(n: int, seed: int = 0) -> Any:
-    """Rows with structure: mixtures of a few directions, of varying length."""
-    rng = np.random.default_rng(seed)
-    directions = rng.normal(size=(12, DIM))
-    weights = rng.exponential(size=(n, 12)) * (rng.random((n, 12)) < 0.3)
-    return (weights @ directions + 0.1 * rng.normal(size=(n, DIM))).astype(np.float32)
-
-
-def point_ids(n: int) -> list[Any]:
-    """Numbers with gaps, the largest there is, and UUIDs."""
-    rng = np.random.default_rng(5)
-    numbers = np.sort(rng.choice(10 * n, n - n // 3 - 1, replace=False)).tolist()
-    uuids = sorted(str(UUID(bytes=rng.bytes(16))) for _ in range(n // 3))
-    return [*numbers, 2**64 - 1, *uuids]
+__all__ = ["DIM", "contents", "embeddings", "make_shard", "point_ids"]
 
 
 def make_shard(folder: Path, n: int = 300) -> qe.EdgeShard:

@@ -14,4 +14,4 @@ def test_the_readme_runs(server: str, tmp_path: Path, monkeypatch: pytest.Monkey
     found = conninfo_to_dict(server)
     monkeypatch.setenv("PGHOST", str(found["host"]))
     monkeypatch.setenv("PGUSER", str(found["user"]))
-    assert run_page(Path(__file__).parents[1] / "README.md") == 3
+    assert run_page(Path(__file__).parents[1] / "README.md") == 4

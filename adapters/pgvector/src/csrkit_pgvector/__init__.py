@@ -2,11 +2,13 @@
 
     store = PgVectorStore(connection, "docs")     a table of codes, made if it is missing
     store = open_store("pg://host/database/docs")  the same by URL
+    job = compress("pg://host/database/articles", vector="embedding")   codes beside vectors
 
 It never installs the extension: ``create extension vector`` is for whoever runs the server.
 """
 
+from csrkit_pgvector.home import PgHome
 from csrkit_pgvector.store import PgVectorStore
 from csrkit_pgvector.table import Names
 
-__all__ = ["Names", "PgVectorStore"]
+__all__ = ["Names", "PgHome", "PgVectorStore"]

@@ -20,7 +20,7 @@ from csrkit_pgvector.rows import spelled_code, unpacked
 from csrkit_pgvector.schema import id_type, spelled
 from csrkit_pgvector.table import Table
 
-__all__ = ["Search", "fetched", "tune"]
+__all__ = ["Search", "fetched", "plain", "tune"]
 
 _SEARCH = """
 select {id}, %(payload)s, %(distance)s as distance from {table}
@@ -100,7 +100,7 @@ class Search:
             # rows that share nothing may stand before negative scores
             rows = self._table.run(self._sharing, text, text, limit)
         rows.sort(key=itemgetter(2))  # the index gives them nearly in order
-        return [Hit(_plain(one), -far, load or None) for one, load, far in rows if far]
+        return [Hit(plain(one), -far, load or None) for one, load, far in rows if far]
 
 
 def fetched(
@@ -122,12 +122,20 @@ def fetched(
     width = held.residual_bytes
     words = {"residual": "{residual}" if width else "null", "type": id_type(table)}
     found = table.run(_FETCH % words, spelled(table, ids), binary=True) if ids else []
-    rows = all_found(ids, {_plain(one): (code, rest) for one, code, rest in found})
+    rows = all_found(ids, {plain(one): (code, rest) for one, code, rest in found})
     codes = unpacked([code for code, _ in rows], held.dim)
     if not width:
         return codes, None
     return codes, np.frombuffer(b"".join([rest for _, rest in rows]), np.uint8).reshape(-1, width)
 
 
-def _plain(one: Any) -> int | str:
+def plain(one: Any) -> int | str:
+    """Return an id as csrkit spells it.
+
+    Args:
+        one: As psycopg gives it.
+
+    Returns:
+        A number or a string.
+    """
     return str(one) if isinstance(one, UUID) else one

@@ -24,6 +24,8 @@ __all__ = [
     "index",
     "is_indexed",
     "is_shared",
+    "is_text",
+    "note_of",
     "prepared",
     "spelled",
 ]
@@ -107,13 +109,25 @@ def prepared(table: Table, upsert: Upsert, first: Held) -> Held:
     return now
 
 
-def add_columns(table: Table, codes: Held, job: dict[str, Any] | None = None) -> None:
+def note_of(codes: Held, job: dict[str, Any] | None = None) -> Note:
+    """Return what to note of codes.
+
+    Args:
+        codes: What their column holds.
+        job: Marker of the job that adds it, or None.
+
+    Returns:
+        The note.
+    """
+    return Note(residual_bytes=codes.residual_bytes, codec=codes.codec, job=job)
+
+
+def add_columns(table: Table, codes: Held) -> None:
     """Add the columns of codes and residuals, and note what they are, unless they are there.
 
     Args:
         table: The table, in a transaction.
         codes: What they are to hold.
-        job: Marker of the job that adds them, or None.
     """
     add = "alter table {table} add column if not exists {code} sparsevec({dim})"
     if codes.residual_bytes:
@@ -121,7 +135,7 @@ def add_columns(table: Table, codes: Held, job: dict[str, Any] | None = None) ->
     table.run(table.composed(add, dim=sql.Literal(codes.dim)))
     found = table.refresh()
     if found is not None and found.comment is None:  # or another process was first
-        comment(table, Note(residual_bytes=codes.residual_bytes, codec=codes.codec, job=job))
+        comment(table, note_of(codes))
 
 
 def comment(table: Table, note: Note) -> None:
@@ -158,7 +172,7 @@ def is_indexed(table: Table) -> bool:
     Returns:
         True if one does.
     """
-    return table.columns[table.names.code].is_indexed
+    return "sparsevec_ip_ops" in table.columns[table.names.code].indexes
 
 
 def forget(table: Table, ids: Sequence[int | str]) -> None:
@@ -199,6 +213,18 @@ def id_type(table: Table) -> str:
     return table.columns[table.names.id].type
 
 
+def is_text(table: Table) -> bool:
+    """Tell whether the ids are text, which databases sort by their language.
+
+    Args:
+        table: The table, refreshed.
+
+    Returns:
+        True for text.
+    """
+    return id_type(table) in ("text", "character varying")
+
+
 def spelled(table: Table, ids: Sequence[int | str]) -> list[str]:
     """Spell ids as their column reads them.
 
@@ -215,7 +241,7 @@ def spelled(table: Table, ids: Sequence[int | str]) -> list[str]:
     kind = id_type(table)
     if kind == "jsonb":
         return [str(one) if isinstance(one, int) else json.dumps(one) for one in ids]
-    is_number = kind not in ("uuid", "text", "character varying")
+    is_number = kind != "uuid" and not is_text(table)
     bad = [one for one in ids if isinstance(one, int) != is_number]
     if kind == "uuid" and not bad:
         bad = [one for one in ids if not _is_uuid(str(one))]

@@ -63,6 +63,7 @@ class PgVectorStore(Holder):
         self._is_exact, self._ef_search, self._is_tuned = exact, ef_search, False
         self._is_own = isinstance(connection, str)
         self._table = opened(connection, table, create=create)
+        self._table.check(self._table.names.payload, "jsonb", None)
         self._refresh()
         if codec is not None:
             self.bind(codec)

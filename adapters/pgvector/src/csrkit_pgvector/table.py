@@ -19,11 +19,14 @@ from csrkit.errors import ConfigError, StoreError
 __all__ = ["Column", "Names", "Table"]
 
 _CATALOGUE = """
-select attname, format_type(atttypid, null), atttypmod, col_description(attrelid, attnum), exists (
-  select from pg_index join pg_opclass on pg_opclass.oid = indclass[0]
-  where indrelid = attrelid and indkey[0] = attnum and opcname = 'sparsevec_ip_ops'
-    and indisvalid and indpred is null)
-from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
+select attname, format_type(atttypid, null), atttypmod, col_description(attrelid, attnum),
+  coalesce(array_agg(opcname::text) filter (where indisvalid and indpred is null), array[]::text[]),
+  coalesce(bool_or(indisprimary), false)
+from pg_attribute
+  left join pg_index on indrelid = attrelid and indnatts = 1 and indkey[0] = attnum
+  left join pg_opclass on pg_opclass.oid = indclass[0]
+where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
+group by attrelid, attnum, attname, atttypid, atttypmod order by attnum
 """
 _IDS = ("jsonb", "smallint", "integer", "bigint", "uuid", "text", "character varying")
 _LONGEST = 63  # bytes of a name: the server cuts longer ones off, and would mix up two of them
@@ -35,7 +38,8 @@ class Names(NamedTuple):
     Attributes:
         table: The table.
         schema: Its schema; None for the first of the search path that has it.
-        id: Column of the ids, unique: jsonb, a whole number, uuid or text.
+        id: Column of the ids, unique: jsonb, a whole number, uuid or text. A table without
+            a column of this name is keyed by its primary key.
         payload: Column of the payloads, jsonb; a table may be without.
         code: Column of the codes; that of the residuals is ``"<code>_residual"``.
     """
@@ -59,13 +63,15 @@ class Column(NamedTuple):
         type: Its type as the server spells it, without a width.
         width: Declared width of a vector, -1 if there is none.
         comment: Its comment, or None.
-        is_indexed: Whether an HNSW index over inner products covers it.
+        indexes: Operator class of each whole index over it alone, such as "sparsevec_ip_ops".
+        is_primary: Whether it alone is the primary key.
     """
 
     type: str
     width: int
     comment: str | None
-    is_indexed: bool
+    indexes: list[str]
+    is_primary: bool
 
 
 class Table:
@@ -78,10 +84,13 @@ class Table:
                 raise ConfigError(f"expected names of 1 to {_LONGEST} bytes, got {one!r}")
         self.connection, self.names = connection, names
         self.columns: dict[str, Column] = {}  # as last seen
+        self._parts = self._named(names)
+
+    def _named(self, names: Names) -> dict[str, sql.Composable]:
         parts = {key: sql.Identifier(getattr(names, key)) for key in ("id", "payload", "code")}
         parts["table"] = sql.Identifier(*filter(None, (names.schema, names.table)))
         parts["residual"] = sql.Identifier(names.residual)
-        self._parts = self._escaped(parts)
+        return self._escaped(parts)
 
     def _escaped(self, parts: Mapping[str, sql.Composable]) -> dict[str, sql.Composable]:
         """Double the percent signs, which psycopg would take for placeholders."""
@@ -121,15 +130,23 @@ class Table:
                 words += ": encode with fewer latents (k), or do without the index"
             raise StoreError(f"table {self.names.table!r}: cannot {doing}: {words}") from error
 
+    @property
+    def quoted(self) -> str:
+        """The name of the table as SQL spells it."""
+        return self._parts["table"].as_string(None).replace("%%", "%")
+
     def refresh(self) -> Column | None:
         """Read the catalogue and return the column of codes; what cannot hold codes is refused."""
-        name = self._parts["table"].as_string(None).replace("%%", "%")
         with self.reported("read its columns", atomic=False):
-            self.columns = {column: Column(*rest) for column, *rest in self.run(_CATALOGUE, name)}
+            found = self.run(_CATALOGUE, self.quoted)
+        self.columns = {column: Column(*rest) for column, *rest in found}
+        keys = [name for name, column in self.columns.items() if column.is_primary]
+        if keys and self.names.id not in self.columns:
+            self.names = self.names._replace(id=keys[0])
+            self._parts = self._named(self.names)
         if self.columns:
-            self._check(self.names.id, *_IDS)
-            self._check(self.names.payload, "jsonb", None)
-            self._check(self.names.code, "sparsevec", None)
+            self.check(self.names.id, *_IDS)
+            self.check(self.names.code, "sparsevec", None)
         code = self.columns.get(self.names.code)
         if code is not None and code.width < 1:
             raise StoreError(
@@ -138,7 +155,8 @@ class Table:
             )
         return code
 
-    def _check(self, name: str, *types: str | None) -> None:
+    def check(self, name: str, *types: str | None) -> None:
+        """Refuse a column of another type; None among the types allows that it is missing."""
         found = self.columns[name].type if name in self.columns else None
         if found not in types:
             raise StoreError(

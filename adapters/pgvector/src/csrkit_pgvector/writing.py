@@ -14,7 +14,7 @@ from csrkit_pgvector.rows import copied, in_order
 from csrkit_pgvector.schema import id_type, spelled
 from csrkit_pgvector.table import Table
 
-__all__ = ["write"]
+__all__ = ["update", "write"]
 
 _COPY = "copy {table} (%(columns)s) from stdin (format binary)"
 _STAGE = """
@@ -70,7 +70,6 @@ def _write(table: Table, batch: Upsert) -> None:
     changed = [one for one in kept if one != "payload" or batch.payloads is not None]
     words = {
         "type": id_type(table),
-        "fields": ", ".join(["id", *kept]),
         "columns": ", ".join(f"{{{one}}}" for one in ["id", *kept]),
         "sources": "".join(f", {one}" for one in kept),
         "changes": ", ".join(f"{{{one}}} = s.{one}" for one in changed),
@@ -84,12 +83,38 @@ def _write(table: Table, batch: Upsert) -> None:
             return
         except UniqueViolation:  # another writer has stored one of them meanwhile
             pass
+    _stage(table, batch, texts, kept)
+    for statement in (_LOCK, _UPDATE, _INSERT):
+        table.run(statement % words)
+
+
+def _stage(table: Table, batch: Upsert, texts: list[str], kept: list[str]) -> None:
     table.run(_STAGE)
     table.run(_EMPTY)
     rows = copied(batch, [one.encode() for one in texts], kept)
-    table.copy(table.composed(_COPY_STAGED % words), rows)
-    for statement in (_LOCK, _UPDATE, _INSERT):
-        table.run(statement % words)
+    table.copy(table.composed(_COPY_STAGED % {"fields": ", ".join(["id", *kept])}), rows)
+
+
+def update(table: Table, batch: Upsert) -> set[str]:
+    """Set codes and residuals on rows that are there, and make none.
+
+    Args:
+        table: The table with its columns, refreshed, in a transaction.
+        batch: Ids with codes, and residuals if the table keeps them.
+
+    Returns:
+        The ids that were there, as text.
+
+    Raises:
+        StoreError: If the column of ids cannot hold one.
+        psycopg.Error: If the server refuses.
+    """  # noqa: DOC502  # raised by helpers
+    kept = ["code"] if batch.residuals is None else ["code", "residual"]
+    changes = ", ".join(f"{{{one}}} = s.{one}" for one in kept)
+    words = {"type": id_type(table), "changes": changes}
+    _stage(table, batch, spelled(table, batch.ids), kept)
+    table.run(_LOCK % words)
+    return {one for (one,) in table.run(_UPDATE % words + " returning s.id")}
 
 
 def _is_any_stored(table: Table, texts: list[str]) -> bool:

@@ -1,7 +1,14 @@
-"""`open_home`: the home that a URL, a client or a folder means."""
+"""`open_home`: the home that a URL, a client or a folder means.
+
+An adapter registers a function ``open_home(url)`` for the scheme of its URLs::
+
+    [project.entry-points."csrkit.homes"]
+    pg = "csrkit_pgvector.home:open_home"
+"""
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from csrkit.collection.home import Home
@@ -13,14 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["open_home", "open_pair", "original_of"]
 
+_GROUP = "csrkit.homes"
+
 
 def open_home(target: Any, collection: str | None = None) -> Home:
     """Open a collection as a home of jobs.
 
     Args:
         target: ``qdrant://host:6333/collection`` (``qdrant+https://`` for TLS, the key in
-            QDRANT_API_KEY), ``edge://folder`` of a Qdrant Edge shard, a ``QdrantClient``, or
-            a `Home`.
+            QDRANT_API_KEY), ``edge://folder`` of a Qdrant Edge shard, a URL that an adapter
+            opens, a ``QdrantClient``, or a `Home`.
         collection: Name of the collection, with a client and only with one.
 
     Returns:
@@ -51,6 +60,9 @@ def open_home(target: Any, collection: str | None = None) -> Home:
 
         return QdrantHome.of(target)
     scheme = target.partition("://")[0] if isinstance(target, str) else type(target).__name__
+    for entry in entry_points(group=_GROUP, name=scheme):  # an adapter's
+        home: Home = entry.load()(target)
+        return home
     raise ConfigError(  # not the target itself, which may hold a key
         "expected qdrant://host:6333/collection, edge://folder of a Qdrant Edge shard, or a "
         f"QdrantClient with the name of a collection, got {scheme!r}"
