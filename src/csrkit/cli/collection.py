@@ -347,7 +347,10 @@ def finalize(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Keep the dense vector, move it to disk, or drop it; or drop what was copied."""
+    """Keep the dense vector, move it to disk, or drop it.
+
+    Or drop the collection that was copied.
+    """
     did = "delete the original" if drop_original else f"{dense.value} the dense vector"
     if dry_run:
         return _dry(job, f"finalize: {did}", as_json=as_json)
