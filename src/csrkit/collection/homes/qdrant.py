@@ -301,7 +301,8 @@ class QdrantHome:
         self, queries: NDArray[np.float32], vector: str, *, limit: int = 10, filter: Any = None
     ) -> list[list[Hit]]:
         """Search a dense vector exactly; see `Home.exact`."""
-        exact = models.SearchParams(exact=True)
+        is_local = self._server.address is None  # always exact, and warns when asked to be
+        exact = None if is_local else models.SearchParams(exact=True)
         return self._found(queries.tolist(), vector, limit, filter, exact)
 
     def sparse(
