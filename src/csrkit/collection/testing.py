@@ -184,7 +184,9 @@ class HomeLaws:
         np.testing.assert_array_equal(back.codes[:40].to_dense(), written.codes.to_dense()[::-1])
         np.testing.assert_array_equal(back.residuals[:40], written.residuals[::-1])
         np.testing.assert_array_equal(back.is_coded, [True] * 40 + [False])
-        assert home.describe().sparse == ("csr",)
+        now = home.describe()
+        assert now.sparse == ("csr",)
+        assert [one.name for one in now.dense] == ["csr_residual", "dense"]
 
     def test_what_lacks_a_code_is_listed(self, home: Home) -> None:
         home.add(CODES)

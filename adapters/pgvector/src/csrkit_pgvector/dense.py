@@ -10,6 +10,7 @@ from psycopg import sql
 
 from csrkit.collection.home import CodeVector, DenseVector, Description
 from csrkit.vectors import SparseVectors
+from csrkit_pgvector.notes import Note
 from csrkit_pgvector.rows import unpacked
 from csrkit_pgvector.table import Table
 
@@ -74,7 +75,7 @@ def described(table: Table) -> Description:
     """
     ((count, server, extension),) = table.run(_FACTS)
     named = sorted(table.columns.items())
-    dense = [dense_of(table, name) for name, _ in named]
+    dense = [dense_of(table, name) or _residual_of(table, name) for name, _ in named]
     others = payload_of(table)
     return Description(
         engine="PostgreSQL",
@@ -89,6 +90,13 @@ def described(table: Table) -> Description:
         aliases=(),
         can_add_in_place=True,
     )
+
+
+def _residual_of(table: Table, name: str) -> DenseVector | None:
+    """Describe residuals, as the vectors of bytes that other engines make of them."""
+    code = table.columns.get(name.removesuffix("_residual"))
+    note = Note.of(code.comment) if code is not None and name.endswith("_residual") else None
+    return DenseVector(name, note.residual_bytes, "Dot", "uint8") if note else None
 
 
 def payload_of(table: Table) -> list[str]:
