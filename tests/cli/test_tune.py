@@ -49,9 +49,12 @@ def test_it_measures_what_python_measures(
         assert fact["rescore"] == row.setting.rescore
         for name in ("worst", "posting_cost", "ms", "cost", "short"):
             assert fact[name] == getattr(row, name)
-    for effort in ("fast", "balanced", "accurate"):
-        row = card.effort(effort)
-        assert facts[effort] == facts["measured"][card.measured.index(row)]
+    chosen = {one["effort"]: one for one in facts["efforts"]}
+    assert chosen.keys() == {"fast", "balanced", "accurate"}
+    for effort, one in chosen.items():
+        row = card.effort(effort, rescore="codes")
+        assert one["rescore"] == "codes"
+        assert one["setting"] == facts["measured"][card.measured.index(row)]
     assert facts["codec"] == str(codec)
     assert (facts["n_docs"], facts["n_queries"], facts["queries"]) == (460, 40, "documents")
     assert (facts["k_doc"], facts["residuals"], facts["store"]) == (8, True, "MemoryStore")
@@ -75,26 +78,33 @@ def test_options_reach_the_measurement(
     assert {row.setting.rescore for row in card.measured} == {None, "codes", "dense"}
 
 
-def test_the_table_shows_the_frontier(run: Callable, codec: Path, embeddings: Path) -> None:
-    lines = run("tune", codec, embeddings, *FEW).stdout.splitlines()
+@pytest.mark.parametrize("dense", [False, True])
+def test_the_tables_show_what_each_search_may_choose(
+    dense: bool, run: Callable, codec: Path, embeddings: Path
+) -> None:
+    lines = run("tune", codec, embeddings, *FEW, *(["--dense"] if dense else [])).stdout.split("\n")
     card = csrkit.load(codec).card
     assert card is not None
     assert lines[0] == f"{codec}: {card.summary()}"
-    assert lines[2].split() == (
-        ["k", "candidates", "rescore", "recall", "interval", "worst", "5%", "ms", "effort"]
-    )
-    shown = lines[3 : lines.index("", 3)]
-    recalls = [float(re.search(r" (0\.\d{3}|1\.000) ", line)[1]) for line in shown]
-    assert recalls == sorted(recalls)
-    assert recalls[-1] == round(max(row.recall.value for row in card.measured), 3)
-    assert _efforts(shown) == {"fast": 1, "balanced": 1, "accurate": 1}
-    assert "intervals hold together" in lines[-3]
-    assert lines[-2] == "ms: median of one query alone, BLAS on one thread, in MemoryStore"
-    assert re.search(r"cosines off by 0\.\d{3} at k=4, 0\.\d{3} at k=8", lines[-1])
-
-
-def _efforts(lines: list[str]) -> dict[str, int]:
-    return {name: sum(name in line for line in lines) for name in ("fast", "balanced", "accurate")}
+    heads = [at for at, line in enumerate(lines) if line.startswith("searches that rescore by")]
+    assert len(heads) == 1 + dense
+    for head, rescore in zip(heads, ("codes", "dense"), strict=False):
+        assert f"by {'the stored codes' if rescore == 'codes' else 'dense vectors'}" in lines[head]
+        assert lines[head + 1].split() == (
+            ["k", "candidates", "recall", "interval", "worst", "5%", "ms", "effort"]
+        )
+        shown = lines[head + 2 : lines.index("", head)]
+        recalls = [float(re.search(r" (0\.\d{3}|1\.000) ", line)[1]) for line in shown]
+        rows = [one for one in card.measured if one.setting.rescore in (None, rescore)]
+        assert recalls == sorted(recalls)
+        assert recalls[-1] == round(max(row.recall.value for row in rows), 3)
+        for name in ("fast", "balanced", "accurate"):
+            (line,) = [line for line in shown if name in line]
+            setting = card.effort(name, rescore=rescore).setting
+            assert line.split()[:2] == [str(setting.k), str(setting.candidates or "-")]
+    assert "intervals hold together" in lines[-4]
+    assert lines[-3] == "ms: median of one query alone, BLAS on one thread, in MemoryStore"
+    assert re.search(r"cosines off by 0\.\d{3} at k=4, 0\.\d{3} at k=8", lines[-2])
 
 
 def test_what_was_measured_before_stays_when_a_run_fails(

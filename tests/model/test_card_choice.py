@@ -71,17 +71,20 @@ def test_efforts_rise_in_cost_and_recall(card: Card, rescore: Any) -> None:
     assert recalls == sorted(recalls)
 
 
-@given(CARDS)
-def test_the_frontier_is_what_is_worth_its_cost(card: Card) -> None:
-    shown = card.frontier()
+@given(CARDS, st.sampled_from([None, "codes", "dense", "any"]))
+def test_the_frontier_is_what_is_worth_its_cost(card: Card, rescore: Any) -> None:
+    shown = card.frontier(rescore=rescore)
+    within = {None, "codes", "dense"} if rescore == "any" else {None, rescore}
+    assert {one.setting.rescore for one in shown} <= within
     costs, recalls = [row.cost for row in shown], [row.recall.value for row in shown]
     assert costs == sorted(costs)
     assert recalls == sorted({*recalls})
     for one in card.measured:
-        if one not in shown:  # another is no dearer and no worse
+        if one not in shown and one.setting.rescore in within:
+            # another is no dearer and no worse
             assert any(o.cost <= one.cost and o.recall.value >= one.recall.value for o in shown)
     for effort in ("fast", "balanced", "accurate"):
-        assert card.effort(effort) in shown
+        assert card.effort(effort, rescore=rescore) in shown
 
 
 def test_what_it_cannot_choose_is_said() -> None:

@@ -15,10 +15,16 @@ from csrkit.cli.output import bar_wanted, show, table
 
 if TYPE_CHECKING:
     from csrkit.model import Calibration, Card, Measured
+    from csrkit.model.card import Rescore
     from csrkit.stores import Store
 
 __all__ = ["MapFacts", "SettingFacts", "TuneFacts", "tune"]
 
+HEADER = ["k", "candidates", "recall", "interval", "worst 5%", "ms", "effort"]
+SEARCHES: dict[Rescore, str] = {
+    "codes": "searches that rescore by the stored codes, or not at all (-)",
+    "dense": "searches that rescore by dense vectors (--dense), or not at all (-)",
+}
 EFFORTS: tuple[Literal["fast", "balanced", "accurate"], ...] = ("fast", "balanced", "accurate")
 
 
@@ -51,6 +57,21 @@ class SettingFacts:
     ms: float
     cost: float
     short: float
+
+
+@dataclass(frozen=True)
+class EffortFacts:
+    """What an effort chooses.
+
+    Attributes:
+        effort: "fast", "balanced" or "accurate".
+        rescore: How the searcher rescores: "codes" or "dense".
+        setting: The setting.
+    """
+
+    effort: str
+    rescore: str
+    setting: SettingFacts
 
 
 @dataclass(frozen=True)
@@ -88,9 +109,7 @@ class TuneFacts:
         limit: Hits per query.
         store: Type of the store.
         measured: Every setting.
-        fast: What effort="fast" chooses.
-        balanced: What effort="balanced" chooses.
-        accurate: What effort="accurate" chooses.
+        efforts: What each effort chooses, by how the searcher rescores.
         calibrations: Every map from scores to cosines.
     """
 
@@ -105,9 +124,7 @@ class TuneFacts:
     limit: int
     store: str
     measured: list[SettingFacts]
-    fast: SettingFacts
-    balanced: SettingFacts
-    accurate: SettingFacts
+    efforts: list[EffortFacts]
     calibrations: list[MapFacts]
 
 
@@ -187,9 +204,11 @@ def _facts(card: Card, codec: Path) -> TuneFacts:
         limit=card.limit,
         store=card.store,
         measured=[_setting(row) for row in card.measured],
-        fast=_setting(card.effort("fast")),
-        balanced=_setting(card.effort("balanced")),
-        accurate=_setting(card.effort("accurate")),
+        efforts=[
+            EffortFacts(effort, rescore, _setting(card.effort(effort, rescore=rescore)))
+            for rescore in _rescores(card)
+            for effort in EFFORTS
+        ],
         calibrations=[_map(one) for one in card.calibrations],
     )
 
@@ -215,11 +234,17 @@ def _map(one: Calibration) -> MapFacts:
     return MapFacts(one.k, one.rescore, one.pairs, one.mean_error, one.p95_error)
 
 
+def _rescores(card: Card) -> list[Rescore]:
+    """List the ways to rescore that were measured, the one of a plain search first."""
+    return sorted({row.setting.rescore for row in card.measured if row.setting.rescore})
+
+
 def _lines(card: Card, codec: Path) -> Iterator[str]:
     yield f"{codec}: {card.summary()}"
-    yield ""
-    header = ["k", "candidates", "rescore", "recall", "interval", "worst 5%", "ms", "effort"]
-    yield from table(header, [_cells(row, card) for row in card.frontier()])
+    for rescore in _rescores(card):
+        yield ""
+        yield SEARCHES[rescore]
+        yield from table(HEADER, list(_cells(card, rescore)))
     yield ""
     yield "shown: settings that no cheaper one reaches; intervals hold together, with 95%"
     yield f"ms: median of one query alone, BLAS on one thread, in {card.store}"
@@ -229,16 +254,16 @@ def _lines(card: Card, codec: Path) -> Iterator[str]:
         yield f"score_threshold without rescoring: cosines off by {errors} (mean)"
 
 
-def _cells(row: Measured, card: Card) -> list[str]:
-    low, recall, high = row.recall
-    names = [name for name in EFFORTS if card.effort(name) == row]
-    return [
-        str(row.setting.k),
-        str(row.setting.candidates or "-"),
-        row.setting.rescore or "-",
-        f"{recall:.3f}",
-        f"{low:.3f} to {high:.3f}",
-        f"{row.worst:.3f}",
-        f"{row.ms:.2f}",
-        ", ".join(names),
-    ]
+def _cells(card: Card, rescore: Rescore) -> Iterator[list[str]]:
+    efforts = {name: card.effort(name, rescore=rescore) for name in EFFORTS}
+    for row in card.frontier(rescore=rescore):
+        low, recall, high = row.recall
+        yield [
+            str(row.setting.k),
+            str(row.setting.candidates or "-"),
+            f"{recall:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{row.worst:.3f}",
+            f"{row.ms:.2f}",
+            ", ".join(name for name, chosen in efforts.items() if chosen == row),
+        ]

@@ -239,10 +239,20 @@ class Card(_Frozen):
         enough = EFFORT_SHARES[effort] * max(row.recall.value for row in rows)
         return min((row for row in rows if row.recall.value >= enough), key=_by_cost)
 
-    def frontier(self) -> list[Measured]:
-        """Return the rows whose recall no cheaper one reaches, cheapest first."""
+    def frontier(self, *, rescore: Rescore | Literal["any"] | None = "any") -> list[Measured]:
+        """List the settings worth having: those whose recall no cheaper one reaches.
+
+        Args:
+            rescore: The kind of rescoring that is at hand, as in `cheapest`.
+
+        Returns:
+            Their rows, cheapest first.
+
+        Raises:
+            ConfigError: If nothing was measured without rescoring and none is at hand.
+        """
         best, kept = -1.0, []
-        for row in sorted(self.measured, key=_by_cost):
+        for row in sorted(self._rows(rescore), key=_by_cost):
             if row.recall.value > best:
                 best = row.recall.value
                 kept.append(row)
