@@ -1,6 +1,6 @@
 """Jobs that are killed at chosen moments and go on: is the result that of one never killed?
 
-    PYTHONPATH=. python tests/faults/killed_job.py edge|server FOLDER SEED MOMENTS
+    PYTHONPATH=. python tests/faults/killed_job.py edge|server|old FOLDER SEED MOMENTS
 
 Three stories are told, each a list of commands as a person gives them: a job up to its
 cutover; one that is then rolled back; one that then drops the dense vector. A moment is a

@@ -1,4 +1,4 @@
-"""The two homes as a killed job meets them: a shard on disk, a server that outlives the job."""
+"""The homes as a killed job meets them: a shard on disk, a server that outlives the job."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import httpx
 import qdrant_edge as qe
 from qdrant_client import QdrantClient, models
+from tests.collection.copies import OLD
 from tests.collection.servers import fill
 from tests.collection.shards import contents, make_shard
 from tests.contract.rest_shim import running
@@ -71,6 +72,8 @@ class EdgePlace:
 
 
 class ServerPlace:
+    """A server; an old one cannot add a vector, so that jobs on it make copies."""
+
     watched = ((httpx.Client, "send"),)
 
     def __init__(self, server: subprocess.Popen[str]) -> None:
@@ -86,19 +89,24 @@ class ServerPlace:
     def repair(self, url: str) -> None:
         rows = [models.PointVectors(id=a, vector=b) for a, b in zip(ODD, _repaired(), strict=True)]
         with _client(url) as client:
-            client.update_vectors("docs", rows, wait=True)
+            client.update_vectors(_name(url), rows, wait=True)
 
     def contents(self, url: str) -> Any:
         with _client(url) as client:
-            records, _ = client.scroll("docs", limit=10**6, with_vectors=True)
-            metadata = client.get_collection("docs").config.metadata or {}
+            records, _ = client.scroll(_name(url), limit=10**6, with_vectors=True)
+            metadata = client.get_collection(_name(url)).config.metadata or {}
+            names = [
+                one.name.partition("__csrkit_")[0] for one in client.get_collections().collections
+            ]
+            left, _ = client.scroll("docs", limit=10**6, with_vectors=["dense"])
         points = {str(one.id): one.model_dump(include={"payload", "vector"}) for one in records}
         for one in points.values():
             code = (one["vector"] or {}).get("csr")
             if code:
                 code |= dict(zip(("indices", "values"), _sorted(code), strict=True))
         metadata.get("csrkit.csr.job", {}).pop("job", None)  # drawn at random
-        return {"points": points, "metadata": metadata}
+        originals = {str(one.id): one.model_dump(include={"payload", "vector"}) for one in left}
+        return {"points": points, "metadata": metadata, "names": names, "originals": originals}
 
 
 def _repaired() -> list[dict[str, list[float]]]:
@@ -114,9 +122,13 @@ def _shard(url: str) -> Iterator[qe.EdgeShard]:
         shard.close()
 
 
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
 @contextmanager
 def _client(url: str) -> Iterator[QdrantClient]:
-    address = url.replace("qdrant://", "http://").removesuffix("/docs")
+    address = url.replace("qdrant://", "http://").rpartition("/")[0]
     client = QdrantClient(url=address, check_compatibility=False)
     try:
         yield client
@@ -130,11 +142,11 @@ def _sorted(code: dict[str, list[Any]]) -> tuple[Any, ...]:
 
 @contextmanager
 def opened(kind: str, folder: Path) -> Iterator[Place]:
-    """Give a place of a kind, "edge" or "server", which is gone afterwards."""
+    """Give a place of a kind, "edge", "server" or "old", which is gone afterwards."""
     if kind == "edge":
         yield EdgePlace(folder)
         return
-    command = [sys.executable, __file__, str(folder)]
+    command = [sys.executable, __file__, kind, str(folder)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ) as server:
         yield ServerPlace(server)
@@ -158,7 +170,7 @@ def described(url: str) -> Any:
     )
 
 
-def serve(folder: Path) -> None:
+def serve(kind: str, folder: Path) -> None:
     """Be the server: for each folder on stdin, fill a collection and say where it is."""
     with running(folder / "empty") as shim:
         shim.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # killed clients
@@ -167,9 +179,11 @@ def serve(folder: Path) -> None:
             shim.reset(Path(line.strip()))
             fill(shim, client, N)
             shim["docs"].shard.update(qe.UpdateOperation.upsert_points(BARE))
-            print(f"qdrant://127.0.0.1:{shim.port}/docs", flush=True)
+            shim.version = OLD if kind == "old" else shim.version
+            name = "live" if kind == "old" else "docs"  # an alias of it, which can be moved
+            print(f"qdrant://127.0.0.1:{shim.port}/{name}", flush=True)
         client.close()
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(sys.argv[1], Path(sys.argv[2]))

@@ -35,7 +35,7 @@ def lines_of(script: str, *arguments: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(PATIENCE)
-@pytest.mark.parametrize("home", ["edge", "server"])
+@pytest.mark.parametrize("home", ["edge", "server", "old"])
 def test_a_killed_job_goes_on_to_the_same_result(
     tmp_path: Path, home: str, record_property: Any
 ) -> None:
