@@ -83,7 +83,7 @@ def test_import_is_fast() -> None:
 def test_public_names_are_these_and_sorted() -> None:
     expected = (
         "CSRModel CsrkitError FitConfig Hit Report Searcher SparseVectors Store compress evaluate "
-        "fit load tune"
+        "fit load plan tune"
     )
     assert csrkit.__all__ == expected.split()
     assert csrkit.__all__ == sorted(csrkit.__all__)

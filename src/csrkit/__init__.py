@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from csrkit.collection import compress
+    from csrkit.collection import compress, plan
     from csrkit.errors import CsrkitError
     from csrkit.evaluation import evaluate
     from csrkit.fitting import fit
@@ -38,6 +38,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "plan",
     "tune",
 ]
 
@@ -54,6 +55,7 @@ _HOME = {
     "evaluate": "csrkit.evaluation",
     "fit": "csrkit.fitting",
     "load": "csrkit.model",
+    "plan": "csrkit.collection",
     "tune": "csrkit.tuning",
 }
 

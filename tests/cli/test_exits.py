@@ -19,7 +19,17 @@ from csrkit.cli.verbs import app
 
 VERBS = (
     *("demo", "fit", "tune", "encode", "search", "evaluate", "inspect", "doctor"),
-    *("compress", "status", "sweep", "verify", "cutover", "rollback", "finalize", "monitor"),
+    *(
+        "plan",
+        "compress",
+        "status",
+        "sweep",
+        "verify",
+        "cutover",
+        "rollback",
+        "finalize",
+        "monitor",
+    ),
 )
 HEAVY = {"numpy", "pydantic", "qdrant_client", "qdrant_edge", "scipy", "torch", "tqdm"}
 START_BUDGET = 0.4  # seconds on top of a bare interpreter

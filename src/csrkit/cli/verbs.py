@@ -16,6 +16,7 @@ from csrkit.cli.exits import VerbGroup
 from csrkit.cli.fit import fit
 from csrkit.cli.inspect import inspect
 from csrkit.cli.monitor import monitor
+from csrkit.cli.plan import plan
 from csrkit.cli.search import search
 from csrkit.cli.tune import tune
 from csrkit.cli.verify import verify
@@ -31,7 +32,7 @@ app = typer.Typer(
 )
 for verb in (demo, fit, tune, encode, search, evaluate, inspect, doctor):
     app.command()(verb)
-for step in (compress, status, sweep, verify, cutover, rollback, finalize, monitor):
+for step in (plan, compress, status, sweep, verify, cutover, rollback, finalize, monitor):
     app.command()(step)
 
 

@@ -6,6 +6,8 @@ from csrkit.collection.health import Finding, Health, Latents, MonitorConfig, Qu
 from csrkit.collection.home import CodeVector, DenseVector, Description, Home, Marker, Page
 from csrkit.collection.job import Job
 from csrkit.collection.monitoring import monitor
+from csrkit.collection.planning import plan
+from csrkit.collection.plans.facts import Plan
 from csrkit.collection.status import Status, read_status
 from csrkit.collection.verdict import Check, NotVerified, Searched, Verdict, VerifyConfig
 from csrkit.collection.writing import DualWriter
@@ -26,6 +28,7 @@ __all__ = [
     "MonitorConfig",
     "NotVerified",
     "Page",
+    "Plan",
     "Quality",
     "Saving",
     "Searched",
@@ -34,5 +37,6 @@ __all__ = [
     "VerifyConfig",
     "compress",
     "monitor",
+    "plan",
     "read_status",
 ]
