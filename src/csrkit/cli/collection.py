@@ -58,7 +58,7 @@ class JobFacts:
         name: Name of the sparse vector.
         k: Latents per code.
         copy: Name of the copy that gets the codes; None if they are added in place.
-        points: Points in the ranges that are done.
+        points: Points in the ranges of the backfill that are done; 0 for a sweep.
         written: Points that got a code, by the backfill or by this sweep.
         gone: Points that were deleted meanwhile.
         rejects: Points that cannot be encoded.
@@ -258,7 +258,7 @@ def sweep(
         swept = work.sweep(stale=not missing_only)
         did = f"swept: {swept.written:,} points written, {swept.rejects:,} cannot be encoded"
         facts = _facts(job, work.status(), did)
-    facts = replace(facts, written=swept.written, gone=swept.gone)
+    facts = replace(facts, points=0, written=swept.written, gone=swept.gone)  # not the backfill's
     show(facts, _lines(facts), as_json=as_json)
 
 
