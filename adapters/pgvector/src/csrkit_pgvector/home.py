@@ -211,7 +211,7 @@ class PgHome:
             page = page._replace(codes=stacked, is_coded=is_coded, residuals=residuals)
         return page._replace(payloads=[rows[one][3] for one in there]) if payload else page
 
-    def _reading(self, vector: str | None, codes: CodeVector | None, payload: bool) -> sql.Composed:
+    def _reading(self, vector: str | None, codes: CodeVector | None, payload: bool) -> bytes:
         words = dict.fromkeys(("vector", "code", "residual", "payload"), "null")
         parts: dict[str, sql.Composable] = {}
         if vector is not None:

@@ -24,7 +24,7 @@ __all__ = ["Search", "fetched", "plain", "tune"]
 
 _SEARCH = """
 select {id}, %(payload)s, %(distance)s as distance from {table}
-where {code} is not null and %(shared)s ({keep}) order by distance limit %%s
+where {code} is not null and %(shared)s (%(keep)s) order by distance limit %%s
 """
 _WALK = "{code} <#> %s::sparsevec"
 _SCAN = "({code} <#> %s::sparsevec) + 0"  # the sum keeps the planner from the index, at no cost
@@ -73,14 +73,14 @@ class Search:
                 "expected filter to be a condition such as psycopg.sql.SQL(\"payload->>'lang' = "
                 f"{{}}\").format('en'), got {type(keep).__name__}"
             )
-        has_payload = table.names.payload in table.columns
-        parts = {"payload": "{payload}" if has_payload else "null", "shared": ""}
-        texts = [_SEARCH % (parts | {"distance": _WALK if walk else _SCAN})]
-        texts.append(_SEARCH % (parts | {"distance": _SCAN, "shared": _SHARED}))
+        payload = "{payload}" if table.names.payload in table.columns else "null"
+        words = {"payload": payload, "shared": "", "keep": "true" if keep is None else "{keep}"}
+        parts = {} if keep is None else {"keep": keep}
+        nearest = _SEARCH % (words | {"distance": _WALK if walk else _SCAN})
+        sharing = _SEARCH % (words | {"distance": _SCAN, "shared": _SHARED})
         self._table, self._is_walk = table, walk
-        self._nearest, self._sharing = [
-            table.composed(text, keep=keep or sql.SQL("true")) for text in texts
-        ]
+        self._nearest = table.composed(nearest, **parts)
+        self._sharing = table.composed(sharing, **parts)
 
     def hits(self, code: SparseVectors, limit: int) -> list[Hit]:
         """Find what shares a latent with a query.

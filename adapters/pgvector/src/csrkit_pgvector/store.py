@@ -103,7 +103,7 @@ class PgVectorStore(Holder):
             if walk and not self._is_tuned:
                 self._is_tuned = tune(self._table, self._ef_search)
             search = Search(self._table, filter, walk=walk)
-            return [search.hits(code, limit) for code in codes]
+            return [search.hits(code, limit) for code in ([codes] if len(codes) == 1 else codes)]
 
     def build_index(self, *, m: int = 16, ef_construction: int = 64) -> None:
         """Build an HNSW graph, best after the load; see `schema.index`."""

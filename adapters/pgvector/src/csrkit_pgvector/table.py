@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection, sql
+from psycopg.pq import ExecStatus
 from psycopg.rows import tuple_row
 
 from csrkit.errors import ConfigError, StoreError
@@ -85,6 +86,7 @@ class Table:
         self.connection, self.names = connection, names
         self.columns: dict[str, Column] = {}  # as last seen
         self._parts = self._named(names)
+        self._ready: dict[str, bytes] = {}  # statements by template
 
     def _named(self, names: Names) -> dict[str, sql.Composable]:
         parts = {key: sql.Identifier(getattr(names, key)) for key in ("id", "payload", "code")}
@@ -97,22 +99,30 @@ class Table:
         texts = {key: part.as_string(self.connection) for key, part in parts.items()}
         return {key: sql.SQL(text.replace("%", "%%")) for key, text in texts.items()}
 
-    def composed(self, template: str, **parts: sql.Composable) -> sql.Composed:
+    def composed(self, template: str, **parts: sql.Composable) -> bytes:
         """Return a statement; ``parts`` fill in what the names do not."""
-        return sql.SQL(template).format(**self._parts, **self._escaped(parts))
+        found = None if parts else self._ready.get(template)
+        if found is None:
+            whole = sql.SQL(template).format(**self._parts, **self._escaped(parts))
+            found = whole.as_bytes(self.connection)
+        if not parts:
+            self._ready[template] = found
+        return found
 
     def run(
-        self, statement: str | sql.Composed, *values: Any, binary: bool = False
+        self, statement: str | bytes, *values: Any, binary: bool = False
     ) -> list[tuple[Any, ...]]:
-        """Run a statement and return its rows."""
+        """Run a statement, or what a template becomes, and return its rows."""
         ready = self.composed(statement) if isinstance(statement, str) else statement
         with psycopg.Cursor(self.connection, row_factory=tuple_row) as cursor:
             cursor.execute(ready, values, binary=binary)
-            return cursor.fetchall() if cursor.description else []
+            answer = cursor.pgresult
+            has_rows = answer is not None and answer.status == ExecStatus.TUPLES_OK
+            return cursor.fetchall() if has_rows else []
 
-    def copy(self, statement: sql.Composed, rows: Iterable[tuple[bytes | None, ...]]) -> None:
+    def copy(self, template: str, rows: Iterable[tuple[bytes | None, ...]]) -> None:
         """Send rows of a binary COPY, for which psycopg knows no placeholders."""
-        plain = sql.SQL(statement.as_string(self.connection).replace("%%", "%"))
+        plain = self.composed(template).replace(b"%%", b"%")
         with psycopg.Cursor(self.connection) as cursor, cursor.copy(plain) as copy:
             for row in rows:
                 copy.write_row(row)
@@ -143,7 +153,7 @@ class Table:
         keys = [name for name, column in self.columns.items() if column.is_primary]
         if keys and self.names.id not in self.columns:
             self.names = self.names._replace(id=keys[0])
-            self._parts = self._named(self.names)
+            self._parts, self._ready = self._named(self.names), {}
         if self.columns:
             self.check(self.names.id, *_IDS)
             self.check(self.names.code, "sparsevec", None)

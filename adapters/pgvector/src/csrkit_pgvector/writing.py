@@ -79,7 +79,7 @@ def _write(table: Table, batch: Upsert) -> None:
         rows = copied(batch, [b"\1" + one.encode() for one in texts], kept)
         try:
             with table.connection.transaction():
-                table.copy(table.composed(_COPY % words), rows)
+                table.copy(_COPY % words, rows)
             return
         except UniqueViolation:  # another writer has stored one of them meanwhile
             pass
@@ -92,7 +92,7 @@ def _stage(table: Table, batch: Upsert, texts: list[str], kept: list[str]) -> No
     table.run(_STAGE)
     table.run(_EMPTY)
     rows = copied(batch, [one.encode() for one in texts], kept)
-    table.copy(table.composed(_COPY_STAGED % {"fields": ", ".join(["id", *kept])}), rows)
+    table.copy(_COPY_STAGED % {"fields": ", ".join(["id", *kept])}, rows)
 
 
 def update(table: Table, batch: Upsert) -> set[str]:

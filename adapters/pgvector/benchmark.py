@@ -1,0 +1,175 @@
+"""What the adapter costs over the vendor's own calls: loading, and searching.
+
+    python adapters/pgvector/benchmark.py         20,000 codes of 32 of 4096 latents
+
+- ``COPY of SparseVectors``: pgvector's own type through psycopg's binary COPY, into a table
+  with a bigint key; the objects are made beforehand, or in the time, out of the same rows.
+- ``upsert``: `PgVectorStore.upsert` of the same codes and payloads, into a new table, or over
+  codes that are there.
+- ``execute``: one statement of the vendor's for id, payload and distance of the nearest 10, with
+  a SparseVector made beforehand, in the table that the store made; ``search``: the store's.
+
+Contestants take turns, and each round of a search takes the next query. What both find is
+compared. The server is PostgreSQL 18 out of a wheel, on a socket, without fsync.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psycopg
+from pgvector import SparseVector
+from pgvector.psycopg import register_vector
+from psycopg.types.json import Jsonb
+
+from csrkit_pgvector import PgVectorStore
+
+HERE = Path(__file__).parent
+sys.path += [str(HERE / "tests"), str(HERE.parents[1] / "examples" / "benchmarks")]
+
+from _common import heading, interleaved, table  # noqa: E402  # of csrkit's benchmarks
+from postgres import running  # noqa: E402  # of the adapter's tests
+
+from csrkit import SparseVectors  # noqa: E402
+
+
+class Shape(NamedTuple):
+    """Sizes of one run."""
+
+    codes: int
+    latents: int
+    k: int
+    query_k: int
+    loads: int
+    searches: int
+
+
+FULL = Shape(20_000, 4096, 32, 16, 3, 200)
+TOY = Shape(300, 128, 8, 4, 1, 5)
+Connection = psycopg.Connection[Any]
+
+
+def random_codes(n: int, latents: int, k: int, seed: int) -> SparseVectors:
+    """Draw codes of unit length whose latents are about as uneven as a model's."""
+    rng = np.random.default_rng(seed)
+    keys = rng.random((n, latents)) ** np.linspace(3, 1, latents)
+    indices = np.sort(np.argpartition(-keys, k, axis=1)[:, :k], axis=1)
+    values = rng.random((n, k)).astype(np.float32) + 0.1
+    indptr = np.arange(n + 1) * k
+    codes = SparseVectors(indptr, indices.ravel().astype(np.int32), values.ravel(), latents)
+    return codes.normalized()
+
+
+def objects(codes: SparseVectors) -> list[SparseVector]:
+    """Spell codes as the vendor's type."""
+    return [SparseVector(one.to_scipy()) for one in codes]
+
+
+def copied(connection: Connection, rows: list[SparseVector], payloads: list[Any]) -> None:
+    """Load a table as pgvector's documentation does."""
+    width = rows[0].dimensions()
+    connection.execute("drop table if exists vendors")
+    connection.execute(
+        f"create table vendors (id bigint primary key, payload jsonb, csr sparsevec({width}))"
+    )
+    with connection.cursor() as cursor:
+        copy = "copy vendors (id, payload, csr) from stdin with (format binary)"
+        with cursor.copy(copy) as into:
+            into.set_types(["int8", "jsonb", "sparsevec"])
+            for one, (payload, row) in enumerate(zip(payloads, rows, strict=True)):
+                into.write_row((one, Jsonb(payload), row))
+
+
+def loading(connection: Connection, shape: Shape) -> list[list[object]]:
+    """Time the loads."""
+    codes = random_codes(shape.codes, shape.latents, shape.k, 0)
+    payloads = [{"title": f"title {row}", "lang": row % 7} for row in range(shape.codes)]
+    made = objects(codes)
+
+    def upsert() -> None:
+        connection.execute("drop table if exists docs")
+        PgVectorStore(connection, "docs").upsert(range(shape.codes), codes, payloads)
+
+    def again() -> None:
+        PgVectorStore(connection, "docs").upsert(range(shape.codes), codes, payloads)
+
+    seconds = interleaved(
+        {
+            "COPY of SparseVectors, made beforehand": lambda: copied(connection, made, payloads),
+            "COPY of SparseVectors": lambda: copied(connection, objects(codes), payloads),
+            "upsert": upsert,
+            "upsert over codes that are there": again,
+        },
+        shape.loads,
+    )
+    best = seconds["COPY of SparseVectors, made beforehand"]
+    return [
+        [name, f"{shape.codes / time:,.0f}", f"{best / time:.0%}"] for name, time in seconds.items()
+    ]
+
+
+def searching(connection: Connection, shape: Shape, statement: str) -> list[object]:
+    """Time one query at a time, as the table is now."""
+    queries = random_codes(shape.searches, shape.latents, shape.query_k, 1)
+    made, store = objects(queries), PgVectorStore(connection, "docs")
+    turns = {name: cycle(range(shape.searches)) for name in ("execute", "search")}
+
+    def vendors(row: int) -> list[Any]:
+        return connection.execute(statement, (made[row], made[row])).fetchall()
+
+    for row in range(min(20, shape.searches)):
+        want = [(one, -far) for one, _, far in vendors(row)]
+        got = [(hit.id, hit.score) for hit in store.search(queries[row])[0]]
+        assert got == [pair for pair in want if pair[1]], "they find different codes"
+    calls: dict[str, Callable[[], object]] = {
+        "execute": lambda: vendors(next(turns["execute"])),
+        "search": lambda: store.search(queries[next(turns["search"])]),
+    }
+    seconds = interleaved(calls, shape.searches, warmup=10)
+    one, other = seconds["execute"], seconds["search"]
+    return [
+        f"{1e6 * one:,.0f}",
+        f"{1e6 * other:,.0f}",
+        f"{1e6 * (other - one):+,.0f}",
+        f"{other / one - 1:+.1%}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--toy", action="store_true", help="tiny sizes, to see that it runs")
+    shape = TOY if parser.parse_args().toy else FULL
+    heading("pgvector: the adapter and the vendor's own calls", shape, toy=shape is TOY)
+    nearest = "select id, payload, csr <#> %s from docs order by csr <#> %s limit 10"
+    with running() as conninfo, psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("create extension vector")
+        register_vector(connection)
+        ((server, extension),) = connection.execute(
+            "select current_setting('server_version'), extversion from pg_extension "
+            "where extname = 'vector'"
+        ).fetchall()
+        print(f"PostgreSQL {server}, pgvector {extension}, psycopg {psycopg.__version__}\n")
+        loads = loading(connection, shape)
+        print(table(["loading", "codes/s", "of the vendor's best"], loads), "\n", flush=True)
+        connection.execute("vacuum analyze docs")
+        rows = [["exact", *searching(connection, shape, nearest)]]
+        PgVectorStore(connection, "docs").build_index()
+        connection.execute("set hnsw.ef_search = 100")
+        connection.execute("set hnsw.iterative_scan = 'relaxed_order'")
+        if shape is TOY:
+            connection.execute("set enable_seqscan = off")
+        rows.append(["HNSW, ef_search 100", *searching(connection, shape, nearest)])
+        head = ["one query", "execute, us", "search, us", "more, us", "more"]
+        print(table(head, rows))
+
+
+if __name__ == "__main__":
+    main()
