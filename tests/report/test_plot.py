@@ -21,7 +21,7 @@ from csrkit.report import Report, Row
 from csrkit.report._costs import draw_panel, panels, shown
 from csrkit.report._labels import Label, Style, place
 from csrkit.report._look import FAMILIES, quiet_style
-from csrkit.report._panels import draw_budget
+from csrkit.report._panels import cost_axis, draw_budget
 from csrkit.report.compose import MEMORY, TIME, Cost, clearly_more, curves
 from csrkit.report.plot import _whole, pictures
 
@@ -250,3 +250,13 @@ def test_extremes_can_be_drawn(
 ) -> None:
     made_report(made_row(**changes)).plot(tmp_path / "one.png")
     made_report(made_row(**changes), made_row("int8", "scalar")).plot(tmp_path / "two.png")
+
+
+@pytest.mark.parametrize("decades", [1, 4, 7, 12])
+def test_a_cost_axis_has_few_numbers_apart(decades: int) -> None:
+    axes = Figure().subplots()
+    cost_axis(axes, [2e-4, 2e-4 * 10**decades], most=4)
+    ticks = axes.get_xticks()
+    assert 2 <= len(ticks) <= 4
+    steps = np.diff(np.log10(ticks))
+    assert steps.max() < 2 * steps.min() + 1e-9  # 1, 2, 5, 10 at the finest

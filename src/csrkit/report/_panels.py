@@ -153,7 +153,7 @@ def cost_axis(axes: Axes, values: Sequence[float], *, right: float = 0.09, most:
         axes: Whose x axis it is.
         values: To be drawn.
         right: Room to the right of the largest, as a share of the axis.
-        most: Numbers written, at most; then only every decade.
+        most: Numbers written, at most: those of decades, or of every second, third, ... one.
 
     Returns:
         The left end, where to draw what is not positive.
@@ -170,6 +170,7 @@ def cost_axis(axes: Axes, values: Sequence[float], *, right: float = 0.09, most:
         shown = [tick for tick in ticks if low <= tick <= high / (high / low) ** 0.06]
         if len(shown) <= most:
             break
+    shown = shown[:: -(-len(shown) // most) or 1]
     axes.set_xticks(shown, [_plain(tick) for tick in shown])
     axes.set_xticks([], minor=True)
     return low

@@ -132,7 +132,7 @@ def _costs_picture(methods: Sequence[Row], pair: Sequence[Panel]) -> Picture:
     end = 0.95 + LINE * len(methods)
     sheet = _Sheet(5.5, end + 0.75)
     sheet.write(0.3, _wrapped(title, NARROW), size=10.5, weight="bold")
-    _draw_costs(sheet.row(len(pair), (0.95, end), left=0.33, gap=0.1), methods, pair)
+    _draw_costs(sheet.row(len(pair), (0.95, end), left=0.36, gap=0.1), methods, pair)
     if filters:
         sheet.legend(end + 0.5, _filters(shares(methods)), columns=4)
     return Picture(title, sheet.svg())
