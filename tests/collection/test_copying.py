@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import qdrant_edge as qe
+from pydantic import TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException
 
@@ -285,7 +286,10 @@ def strict(retrieve: Callable[..., Any]) -> Callable[..., Any]:
         for one in records:
             for row in (one.vector or {}).values():
                 if isinstance(row, list) and None in row:
-                    raise ResponseHandlingException(ValueError("null is no number"))
+                    try:
+                        TypeAdapter(list[float]).validate_python(row)
+                    except ValidationError as error:
+                        raise ResponseHandlingException(error) from error
         return records
 
     return checked

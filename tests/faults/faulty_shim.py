@@ -67,7 +67,9 @@ class FaultyShim(RestShim):
     def answer(self, method: str, path: str, body: bytes) -> Any:
         self.somebody()
         due, self.late = self.late, []
-        is_write = path.endswith("/points/vectors")
+        is_write = path.endswith("/points/vectors") or (
+            method == "PUT" and path.endswith("/points")
+        )
         if self.twist == "late" and is_write:  # it is applied once the client has gone on
             self.late = [(method, path, body)]
             raise Refused(504, "took too long")

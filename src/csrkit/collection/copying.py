@@ -21,7 +21,7 @@ import numpy as np
 
 from csrkit.collection import backfill
 from csrkit.collection.backfill import Backfill, Coder, Part, Swept, same_codes, taken
-from csrkit.collection.home import Page, PointId, id_order
+from csrkit.collection.home import Home, Page, PointId, id_order
 from csrkit.collection.ledger import Ledger
 from csrkit.collection.pace import Pace
 from csrkit.collection.pair import Pair, Whole
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from csrkit.collection.facts import CodeVector
 
-__all__ = ["Both", "Copying", "Drift", "beside", "drift_of"]
+__all__ = ["Both", "Copying", "Drift", "beside", "drift_of", "listed"]
 
 _BATCH = 256  # points that are compared at a time, where nothing sets a pace
 _NAMED = 5  # ids that a message names
@@ -75,6 +75,25 @@ def beside(originals: Iterable[list[PointId]], copies: Iterable[list[PointId]]) 
         yield Both([], rest)
     for page in more:
         yield Both([], page)
+
+
+def listed(home: Home, size: int) -> Iterator[list[PointId]]:
+    """List all ids, and ask again behind the last: an answer may have been cut short.
+
+    Args:
+        home: The collection.
+        size: Most ids per page.
+
+    Yields:
+        Pages of rising ids.
+    """
+    after: PointId | None = None
+    is_over = False
+    while not is_over:
+        is_over = True
+        for page in home.ids(after, size=size):
+            after, is_over = page[-1], False
+            yield page
 
 
 class Copying(Backfill):
@@ -145,7 +164,7 @@ class Copying(Backfill):
         copy = self._pair.copy()
         assert copy is not None  # it was made
         size = backfill.RANGE_POINTS
-        return beside(self._home.ids(size=size), copy.ids(size=size))
+        return beside(listed(self._home, size), listed(copy, size))
 
     def _fill(self, both: Both, part: Part) -> None:
         self._remove(both, part)
@@ -227,7 +246,8 @@ def drift_of(pair: Pair, codes: CodeVector, vector: str) -> Drift:
     copy = pair.copy()
     assert copy is not None  # it was made
     found = Drift()
-    for ids, copied in beside(pair.source().ids(), copy.ids()):
+    size = backfill.RANGE_POINTS
+    for ids, copied in beside(listed(pair.source(), size), listed(copy, size)):
         here, there = set(ids), set(copied)
         changed = [one for one in copied if one not in here]
         deleted = [one for one in ids if one not in there]

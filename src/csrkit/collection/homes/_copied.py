@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from qdrant_client import models
 
 from csrkit.collection.homes._spelling import named_of, notes_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from csrkit.collection.home import PointId
 
 __all__ = [
+    "has_null",
     "named",
     "not_copied",
     "point_of",
@@ -132,6 +133,18 @@ def _has_none(vector: Any) -> bool:
         return None in vector.values
     rows = vector if vector and isinstance(vector[0], list) else [vector]
     return any(None in row for row in rows)
+
+
+def has_null(error: BaseException | None) -> bool:
+    """Tell an answer with null for a number, such as NaN, from one that is spoilt.
+
+    Args:
+        error: What the client raised.
+
+    Returns:
+        True if the answer came whole and is no point.
+    """
+    return isinstance(getattr(error, "source", None), ValidationError)
 
 
 def point_of(record: Any, own: Mapping[str, Any]) -> models.PointStruct:

@@ -16,6 +16,7 @@ from qdrant_client import models
 
 from csrkit.collection.home import CodeVector, Home, Marker, Page, PointId
 from csrkit.collection.homes._copied import (
+    has_null,
     named,
     not_copied,
     point_of,
@@ -27,7 +28,6 @@ from csrkit.collection.homes._copied import (
 from csrkit.collection.homes._points import names_of, page_of
 from csrkit.collection.homes._server import Server
 from csrkit.collection.homes._spelling import (
-    is_unreadable,
     mark_key,
     named_of,
     points_of,
@@ -202,7 +202,7 @@ class QdrantPair:
         try:
             return _retrieved(self._from, self.original, ids, True)
         except StoreError as error:
-            if not is_unreadable(error.__cause__):
+            if not has_null(error.__cause__):
                 raise
         if len(ids) > 1:
             half = len(ids) // 2
@@ -220,7 +220,7 @@ class QdrantPair:
             try:
                 (piece,) = _retrieved(self._from, self.original, ids, [name])
             except StoreError as error:
-                if not is_unreadable(error.__cause__):
+                if not has_null(error.__cause__):
                     raise
                 unread[ids[0]] = not_copied(name)
             else:
