@@ -21,6 +21,7 @@ def test_json_is_what_the_loads_say(run: Callable, codec: Path, model: CSRModel)
     assert facts["disk_bytes"] == sum(file.stat().st_size for file in codec.iterdir())
     assert facts["provenance"]["recall"] == 0.5
     assert facts["provenance"]["fit"] == {"recipe": "csr"}
+    assert facts["card"] is None
     for rung, k, loads in zip(facts["rungs"], (4, 8), model.loads.tolist(), strict=True):
         assert rung["k"] == k
         assert rung["mean_latents"] == pytest.approx(sum(loads), abs=1e-3)
@@ -58,6 +59,7 @@ def test_the_text_has_a_row_per_k(run: Callable, codec: Path, model: CSRModel) -
     text = run("inspect", codec).stdout
     assert "recipe csr, 7 steps, held-out recall@10 0.500" in text
     assert model.fingerprint in text
+    assert "\nsettings of a search: not measured, see csrkit tune\n" in text
     dead = (model.loads == 0).mean(axis=1)
     for k, share in zip((4, 8), dead, strict=True):
         assert re.search(rf"^ ?{k} +[\d.]+ +{share:.1%} ", text, re.MULTILINE), text

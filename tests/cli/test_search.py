@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from csrkit import CSRModel, SparseVectors
 from csrkit.metrics import Interval
-from csrkit.model.card import Card, Measured, Setting
+from csrkit.model.card import Calibration, Card, Measured, Setting
 from csrkit.stores import EdgeStore
 
 QUERIES = 4
@@ -162,15 +162,33 @@ def test_a_recall_is_chosen_from_the_card(
         store="EdgeStore",
         seed=0,
         measured=(row,),
+        calibrations=(
+            Calibration(
+                k=4,
+                rescore=None,
+                scores=(0, 1),
+                cosines=(0, 0.5),
+                pairs=9,
+                mean_error=0,
+                p95_error=0,
+            ),
+        ),
     )
     model.with_card(card).save(codec)
+    told = run("inspect", codec).stdout
+    assert "settings of a search: 1 measured with 100 queries over 500 documents at k=8: " in told
     facts = json.loads(run("search", codec, url, queries, "--recall", 0.8, "--json").stdout)
     assert (facts["k"], facts["candidates"]) == (4, 40)
     assert facts["promised"] == interval._asdict()
     text = run("search", codec, url, queries, "--recall", 0.8).stdout
+    assert "scores are those of codes" not in text
     assert text.startswith(
-        "k = 4, 40 candidates rescored by codes, measured recall 0.820 (0.810 to 0.830)\n"
+        "k = 4, 40 candidates rescored by codes, measured recall@10 0.820 (0.810 to 0.830)\n"
     )
+    by_codes = ("--rescore", "none", "--k", 4, "--score-threshold", 0.25)
+    lines = run("search", codec, url, queries, *by_codes).stdout.splitlines()
+    assert "scores are those of codes; the cosines that they stand for are 0.25 or more" in lines
+    assert all(float(line.split()[0]) >= 0.5 for line in lines if line.startswith("  0."))
 
 
 def test_text_is_one_safe_line_per_hit(run: Callable, codec: Path, url: str, queries: Path) -> None:

@@ -71,6 +71,7 @@ class CodecFacts:
         rungs: One entry per k.
         busiest: Busiest latents at the longest k.
         provenance: What was fitted on what; see `csrkit.model.Provenance`.
+        card: What `csrkit tune` measured, in a line; None if nothing.
     """
 
     codec: str
@@ -82,6 +83,7 @@ class CodecFacts:
     rungs: list[Rung]
     busiest: list[Latent]
     provenance: dict[str, Any]
+    card: str | None
 
 
 def inspect(
@@ -135,6 +137,7 @@ def _facts(folder: Path, model: CSRModel) -> CodecFacts:
         rungs=[_rung(model, row) for row in range(len(model.ladder))],
         busiest=[Latent(int(latent), round(float(longest[latent]), 6)) for latent in order],
         provenance=model.config.provenance.model_dump(mode="json"),
+        card=model.card and model.card.summary(),
     )
 
 
@@ -167,6 +170,7 @@ def _lines(facts: CodecFacts) -> Iterator[str]:
         f"recall@10 {recall}"
     )
     yield f"fingerprint {facts.fingerprint}"
+    yield f"settings of a search: {facts.card or 'not measured, see csrkit tune'}"
     yield ""
     header = ["k", "latents", "dead", "busiest", "posting cost", "if balanced", "code bytes"]
     yield from table(header, [_cells(rung) for rung in facts.rungs])

@@ -279,6 +279,8 @@ def _lines(facts: SearchFacts, text_field: str, threshold: float | None) -> Iter
         for line in hit_lines(found.hits, text_field):
             yield line
             yield from islice(reasons, 1)
+    if threshold is not None and facts.rescore is None:
+        yield f"scores are those of codes; the cosines that they stand for are {threshold} or more"
     if facts.short:
         yield (
             f"{facts.short} of {len(facts.results)} queries have fewer than {facts.limit} hits: "
@@ -292,7 +294,7 @@ def _setting_line(facts: SearchFacts) -> str:
         words.append(f"{facts.candidates} candidates rescored by {facts.rescore}")
     if facts.promised is not None:
         low, value, high = facts.promised.low, facts.promised.value, facts.promised.high
-        words.append(f"measured recall {value:.3f} ({low:.3f} to {high:.3f})")
+        words.append(f"measured recall@{facts.limit} {value:.3f} ({low:.3f} to {high:.3f})")
     return ", ".join(words)
 
 
