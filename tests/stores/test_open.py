@@ -57,6 +57,19 @@ def test_an_unknown_scheme_lists_the_known(adapters: Path) -> None:
             open_store(url)
 
 
+@pytest.mark.parametrize("scheme", ["chroma", "lancedb", "redis", "weaviate"])
+def test_a_store_of_dense_vectors_alone_is_told(adapters: Path, scheme: str) -> None:
+    with pytest.raises(ConfigError, match=rf"got '{scheme}://h/x': \w+ .*sparse.*; use edge:"):
+        open_store(f"{scheme}://h/x")
+
+
+def test_an_adapter_that_is_missing_is_named_and_a_password_is_not(adapters: Path) -> None:
+    for url in ("postgresql://me:hunter2@h/db", "pgvector://me:hunter2@h/db/t"):
+        with pytest.raises(ConfigError, match="pip install csrkit-pgvector") as caught:
+            open_store(url)
+        assert "hunter2" not in str(caught.value)
+
+
 def test_what_follows_a_plus_is_the_stores_business(adapters: Path) -> None:
     with pytest.raises(ConfigError, match=r"expected 'memory:', got 'mine\+https://x'"):
         open_store("mine+https://x")

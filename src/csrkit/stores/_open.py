@@ -20,6 +20,15 @@ from csrkit.stores.base import Store
 __all__ = ["open_store"]
 
 _GROUP = "csrkit.stores"
+_DENSE_ONLY = {  # as their newest releases of 2026-11 have it
+    "chroma": "Chroma searches sparse vectors in its cloud alone",
+    "lancedb": "LanceDB has no sparse vectors",
+    "redis": "Redis has no sparse vectors",
+    "weaviate": "Weaviate has no sparse vectors of one's own",
+}
+_INSTEAD = (
+    "use edge://FOLDER, qdrant://HOST/COLLECTION, or pg://HOST/DATABASE/TABLE with csrkit-pgvector"
+)
 
 
 class _Opener(Protocol):
@@ -49,12 +58,24 @@ def open_store(url: str, *, create: bool = False) -> Store:
     known = entry_points(group=_GROUP)
     scheme = match[1] if match else ""
     if scheme not in known.names:
-        raise ConfigError(
-            f"expected a URL with one of the schemes {sorted(known.names)}, got {url!r}: "
-            "is the adapter installed?"
-        )
+        raise ConfigError(_unknown(url, scheme, sorted(known.names)))
     homes = sorted({entry.value for entry in known.select(name=scheme)})
     if len(homes) > 1:
         raise ConfigError(f"two packages open {scheme!r} URLs, {homes}: uninstall one")
     opener = cast("_Opener", known[scheme].load())
     return opener(url, create=create)
+
+
+def _unknown(url: str, scheme: str, known: list[str]) -> str:
+    """Say what is wrong with a scheme; a URL of an adapter is not shown, it may hold a password."""
+    shown = f"{scheme}://..." if scheme and "@" in url else url
+    if scheme in _DENSE_ONLY:
+        return (
+            f"expected a store of sparse vectors, got {shown!r}: {_DENSE_ONLY[scheme]}; {_INSTEAD}"
+        )
+    hint = "is the adapter installed? pip install csrkit-<store>"
+    if scheme in ("pg", "postgres", "postgresql", "pgvector"):
+        hint = (
+            "a table of PostgreSQL is pg://HOST/DATABASE/TABLE, after pip install csrkit-pgvector"
+        )
+    return f"expected a URL with one of the schemes {known}, got {shown!r}: {hint}"
