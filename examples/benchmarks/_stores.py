@@ -1,0 +1,172 @@
+"""The stores that `stores.py` compares: what is known of each, and how one is opened empty.
+
+A store is added here with a function that yields it and says what it occupies.
+"""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from csrkit.stores import EdgeStore, MemoryStore, Store
+
+ENGINES = ExitStack()  # servers that were started
+ADAPTERS = Path(__file__).parents[2] / "adapters"
+
+
+class Opened(NamedTuple):
+    """An empty store.
+
+    Attributes:
+        store: The store.
+        settle: Builds what its users search, after the load.
+        occupied: Returns the bytes that all of it takes.
+    """
+
+    store: Store
+    settle: Callable[[], object]
+    occupied: Callable[[], int]
+
+
+class Kind(NamedTuple):
+    """What a row of the table says.
+
+    Attributes:
+        store: Its name.
+        tested: What it is tested on.
+        in_place: Whether codes can be added to a collection that is there.
+        filters: What a filter is.
+        search: Whether it finds all, and by what.
+        limits: What it does not take.
+        relaxed: What its contract leaves out, and why.
+        opened: Opens one in a folder; None where nothing can be measured here.
+        place: Whether it occupies disk or memory.
+    """
+
+    store: str
+    tested: str
+    in_place: str
+    filters: str
+    search: str
+    limits: str
+    relaxed: str
+    opened: Callable[[Path], AbstractContextManager[Opened]] | None
+    place: str = "disk"
+
+
+@contextmanager
+def memory(folder: Path) -> Iterator[Opened]:
+    """Open a `MemoryStore`, whose bytes are known while allocations are traced."""
+    yield Opened(MemoryStore(), lambda: None, lambda: tracemalloc.get_traced_memory()[0])
+
+
+@contextmanager
+def edge(folder: Path) -> Iterator[Opened]:
+    """Open an `EdgeStore`."""
+
+    def occupied() -> int:
+        store.flush()
+        return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+    with EdgeStore(folder / "index") as store:
+        yield Opened(store, store.optimize, occupied)
+
+
+@cache
+def postgres() -> str:
+    """Start a server for as long as `ENGINES` is open."""
+    import psycopg
+
+    sys.path.append(str(ADAPTERS / "pgvector" / "tests"))
+    from postgres import running
+
+    conninfo = ENGINES.enter_context(running())
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("create extension vector")
+    return conninfo
+
+
+@contextmanager
+def pgvector(folder: Path, *, index: bool) -> Iterator[Opened]:
+    """Open a `PgVectorStore`."""
+    import psycopg
+
+    from csrkit_pgvector import PgVectorStore
+
+    with psycopg.connect(postgres(), autocommit=True) as connection:
+        connection.execute("drop table if exists docs")
+        connection.execute("set maintenance_work_mem = '512MB'")  # or a large graph is built slowly
+        store = PgVectorStore(connection, "docs")
+
+        def settle() -> None:
+            connection.execute("vacuum analyze docs")
+            if index:
+                store.build_index()
+
+        def occupied() -> int:
+            (found,) = connection.execute("select pg_total_relation_size('docs')").fetchone() or [0]
+            return int(found)
+
+        yield Opened(store, settle, occupied)
+
+
+_SQL: dict[str, Any] = {
+    "tested": "PostgreSQL 18.4, pgvector 0.8.5",
+    "in_place": "yes (`PgHome`)",
+    "filters": "`psycopg.sql`",
+}
+KINDS = (
+    Kind(
+        store="`MemoryStore`",
+        tested="csrkit's own",
+        in_place="-",
+        filters="a callable of the payload",
+        search="exact",
+        limits="memory, one process",
+        relaxed="nothing: it is the reference",
+        opened=memory,
+        place="memory",
+    ),
+    Kind(
+        store="`EdgeStore`",
+        tested=f"qdrant-edge-py {version('qdrant-edge-py')}",
+        in_place="yes",
+        filters="`qdrant_edge.Filter`",
+        search="exact",
+        limits="one process; float16 and uint8 postings round scores",
+        relaxed="nothing",
+        opened=edge,
+    ),
+    Kind(
+        store="`QdrantStore`",
+        tested=f"qdrant-client {version('qdrant-client')}, Edge's engine behind HTTP; no server",
+        in_place="yes, servers from 1.18",
+        filters="`models.Filter`",
+        search="exact",
+        limits="as Edge; no gRPC was run",
+        relaxed="nothing",
+        opened=None,
+    ),
+    Kind(
+        store="`PgVectorStore`",
+        search="exact",
+        limits="10⁹ latents, 16,000 non-zeros, no NUL in text",
+        relaxed="codes over 2³¹-1 latents: `sparsevec` ends at 10⁹",
+        opened=partial(pgvector, index=False),
+        **_SQL,
+    ),
+    Kind(
+        store="`PgVectorStore`, indexed",
+        search="approximate, HNSW",
+        limits="1,000 non-zeros",
+        relaxed="as above; searches are checked where the graph misses nothing",
+        opened=partial(pgvector, index=True),
+        **_SQL,
+    ),
+)
