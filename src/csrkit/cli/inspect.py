@@ -137,7 +137,7 @@ def _facts(folder: Path, model: CSRModel) -> CodecFacts:
         rungs=[_rung(model, row) for row in range(len(model.ladder))],
         busiest=[Latent(int(latent), round(float(longest[latent]), 6)) for latent in order],
         provenance=model.config.provenance.model_dump(mode="json"),
-        card=model.card and model.card.summary(),
+        card=None if model.card is None else model.card.summary(),
     )
 
 
