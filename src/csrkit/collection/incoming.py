@@ -90,6 +90,8 @@ def checked_points(points: Iterable[Any], named: Named) -> Incoming:
         StoreError: If something is no point, an id is none of the engine's or occurs twice, a
             payload is no JSON, or a vector is not the collection's or is csrkit's own.
     """  # noqa: DOC502  # raised by helpers
+    if not isinstance(points, Iterable):
+        raise StoreError(f"expected a list of points, got {points!r}: pass [point] for one")
     points = list(points)
     for point in points:
         if not (hasattr(point, "id") and hasattr(point, "vector")):
@@ -157,7 +159,7 @@ def _numbers(one: PointId, name: str, vector: Any, dim: int) -> NDArray[np.float
     try:
         with np.errstate(over="ignore"):  # beyond float32 it becomes infinite, and is refused
             row = np.asarray(vector, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ShapeError(
             f"expected {dim} numbers as the vector {name!r} of point {one!r}, got "
             f"{type(vector).__name__}: {error}; nothing was sent"
