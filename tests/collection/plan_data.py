@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,7 @@ import numpy as np
 import qdrant_edge as qe
 from qdrant_client import QdrantClient, models
 
-import csrkit
-from csrkit.model import CSRModel
+from csrkit.model import CSRModel, ModelConfig, Provenance, array_shapes
 
 DIM, N = 64, 600
 
@@ -28,8 +28,22 @@ def rows(n: int = N, seed: int = 0) -> Any:
 
 @cache
 def model() -> CSRModel:
-    config = csrkit.FitConfig(n_latents=160, ladder=(4, 8), steps=60, batch_size=400)
-    return csrkit.fit(rows(800, seed=1), config=config, progress=False)
+    """Latents are 160 such rows, and decoding has the scales that fit best: no training."""
+    atoms = rows(160, seed=1)
+    config = ModelConfig(
+        dim=DIM,
+        n_latents=len(atoms),
+        ladder=(4, 8),
+        provenance=Provenance(csrkit="0.0.0", rows=160, steps=0),
+    )
+    arrays = {name: np.zeros(shape) for name, shape in array_shapes(config).items()}
+    arrays |= {"encoder": atoms, "decoder": atoms, "latent_bias": np.full(len(atoms), -0.1)}
+    rough, sample = CSRModel(config=config, **arrays), rows(500, seed=2)
+    scales = np.zeros(len(rough.scales), np.float32)
+    for k in range(1, len(scales)):
+        decoded = rough.encode(sample, k=k).to_dense() @ atoms
+        scales[k] = np.vdot(sample, decoded) / np.vdot(decoded, decoded)
+    return replace(rough, scales=scales)
 
 
 def fill_shard(

@@ -109,7 +109,7 @@ def chosen_ks(
     whole = source_bytes(source)
     most = (whole - 1) // ENTRY_BYTES
     most = most if n_latents is None else min(most, n_latents)
-    asked = KS if k is None else (k,) if isinstance(k, int) else tuple(k)
+    asked = KS if k is None else tuple(k) if isinstance(k, Sequence) else (k,)
     if not asked or any(isinstance(one, bool) or not isinstance(one, int) for one in asked):
         raise ConfigError(f"expected k as whole numbers from 1, got k={k!r}")
     wrong = [one for one in asked if not 1 <= one <= most]
