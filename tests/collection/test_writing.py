@@ -13,11 +13,13 @@ import pytest
 import qdrant_edge as qe
 from qdrant_client import QdrantClient, models
 
+from csrkit import Searcher
 from csrkit.collection import DualWriter, Job, compress
 from csrkit.collection.homes.edge import EdgeHome
 from csrkit.collection.homes.qdrant import QdrantHome
 from csrkit.errors import ConfigError, JobError, ShapeError, StoreError
 from csrkit.model import CSRModel
+from csrkit.stores import QdrantStore
 
 from ..contract.rest_shim import QUICK, RestShim, running
 from .copies import copied, point, records, title
@@ -298,6 +300,25 @@ def test_faults_of_a_server_that_pass_are_waited_for(
         writer.upsert([models.PointStruct(id=NEW + 1, vector={"dense": row}, payload={})])
 
 
+def test_a_searcher_finds_what_was_written(
+    shim: RestShim, client: QdrantClient, model: CSRModel, tmp_path: Path
+) -> None:
+    fill(shim, client, N)
+    job = compress(client, "docs", model=model, k=8, job=tmp_path / "job", progress=False)
+    rows = fresh(5)
+    DualWriter.of(job).upsert(
+        [
+            models.PointStruct(id=NEW + i, vector={"dense": row.tolist()})
+            for i, row in enumerate(rows)
+        ]
+    )
+    store = QdrantStore(client, "docs", create=False)
+    for rescore, dense in (("codes", None), ("dense", "dense"), (None, None)):
+        searcher = Searcher(model, store, k_doc=8, rescore=rescore, dense=dense)
+        found = searcher.search(rows, limit=1, k=8)
+        assert [hits[0].id for hits in found] == [NEW + i for i in range(5)]
+
+
 def test_a_copy_is_written_to_once_it_is_live(
     old: RestShim, old_client: QdrantClient, tmp_path: Path
 ) -> None:
@@ -318,63 +339,3 @@ def test_a_copy_is_written_to_once_it_is_live(
     with pytest.warns(UserWarning, match="were rolled back"):
         writer.upsert([point(0, NEW + 2, row)])
     assert sorted(records(old, "docs")[str(NEW + 2)][1]) == sorted(point(0, NEW, row).vector)
-
-
-KINDS = {None: "Float32", "float16": "Float16", "uint8": "Uint8"}
-
-
-@pytest.mark.parametrize("datatype", KINDS)
-@pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid"])
-def test_codes_are_those_of_the_vector_as_the_engine_keeps_it(
-    datatype: str | None, distance: str, tmp_path: Path, model: CSRModel
-) -> None:
-    """Bit for bit: a residual that differs in one bit would be found by the sweep."""
-    kind = getattr(qe.VectorStorageDatatype, KINDS[datatype])
-    params = qe.EdgeVectorParams(size=DIM, distance=getattr(qe.Distance, distance), datatype=kind)
-    (tmp_path / "shard").mkdir()
-    shard = qe.EdgeShard.create(str(tmp_path / "shard"), qe.EdgeConfig(vectors={"dense": params}))
-    rows = np.abs(fresh(120) * 20) + 1 if datatype == "uint8" else fresh(120)
-    points = [qe.Point(i, {"dense": row.tolist()}, {}) for i, row in enumerate(rows)]
-    shard.update(qe.UpdateOperation.upsert_points(points[:20]))
-    home = EdgeHome(tmp_path / "shard", shard=shard)
-    job = compress(home, model=model, k=8, job=tmp_path / "job", progress=False)
-    DualWriter.of(job).upsert(points[20:])
-    assert job.sweep().written == 0
-    shard.close()
-
-
-def test_an_unnamed_vector_and_others_beside_it_pass_through(
-    tmp_path: Path, model: CSRModel
-) -> None:
-    folder = tmp_path / "shard"
-    folder.mkdir()
-    cosine, dot = qe.Distance.Cosine, qe.Distance.Dot
-    config = qe.EdgeConfig(
-        vectors={
-            "dense": qe.EdgeVectorParams(size=DIM, distance=cosine),
-            "image": qe.EdgeVectorParams(size=3, distance=dot),
-        },
-        sparse_vectors={"bm25": qe.EdgeSparseVectorParams()},
-    )
-    shard = qe.EdgeShard.create(str(folder), config)
-    home, row = EdgeHome(folder, shard=shard), fresh(1)[0].tolist()
-    shard.update(qe.UpdateOperation.upsert_points([qe.Point(1, {"dense": row}, {})]))
-    job = compress(home, model=model, k=8, job=tmp_path / "job", progress=False)
-    words = models.SparseVector(indices=[4, 9], values=[0.5, 1.5])
-    vectors = {"dense": row, "image": [1.0, 2.0, 3.0], "bm25": words}
-    writer = DualWriter.of(job)
-    writer.upsert([models.PointStruct(id=NEW, vector=vectors, payload={"a": 1})])
-    stored = contents(shard)[str(NEW)][1]
-    assert stored["image"] == [1.0, 2.0, 3.0]
-    assert stored["bm25"] == [(4, 0.5), (9, 1.5)]
-    assert sorted(stored) == ["bm25", "csr", "csr_residual", "dense", "image"]
-    for image, words_ in (([1.0, 2.0], r"shape \(2,\)"), ([1.0, np.nan, 0], "got NaN")):
-        with pytest.raises(ShapeError, match=words_):
-            writer.upsert(
-                [
-                    qe.Point(
-                        NEW, {**vectors, "bm25": qe.SparseVector([1], [1.0]), "image": image}, {}
-                    )
-                ]
-            )
-    shard.close()
