@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import re
 import secrets
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from csrkit.collection.home import Description, Home
 from csrkit.collection.homes.opening import open_home, open_pair, original_of
 from csrkit.collection.job import Job
-from csrkit.collection.manifest import Manifest
+from csrkit.collection.manifest import Manifest, job_folder
 from csrkit.collection.ownership import refuse_fixed
 from csrkit.collection.pace import Pace
 from csrkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from csrkit.model import CSRModel
     from csrkit.training.config import FitConfig
 
@@ -86,7 +85,7 @@ def compress(
     home = open_home(target, collection)
     try:
         wanted = _wanted(home, vector=vector, name=name, k=k, residuals=residuals)
-        folder = Path(job) if job is not None else default_folder(home.url, name)
+        folder = default_folder(home.url, name) if job is None else job_folder(job)
         manifest = Manifest.read(folder)
         if manifest is None:
             manifest = _foreseen(home, wanted, strategy).manifest
@@ -166,7 +165,11 @@ def _foreseen(home: Home, wanted: Manifest, strategy: StrategyName) -> Foreseen:
 def _loaded(model: Any) -> CSRModel | None:
     from csrkit.model import CSRModel, load
 
-    return model if model is None or isinstance(model, CSRModel) else load(model)
+    if model is None or isinstance(model, CSRModel):
+        return model
+    if not isinstance(model, str | PathLike):
+        raise ConfigError(f"expected a CSRModel or the folder of one as model=, got {model!r}")
+    return load(Path(model))
 
 
 def _wanted(home: Home, *, vector: str, name: str, k: int, residuals: bool) -> Manifest:
@@ -174,6 +177,11 @@ def _wanted(home: Home, *, vector: str, name: str, k: int, residuals: bool) -> M
 
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ConfigError(f"expected k of at least 1, got k={k!r}")
+    if not (isinstance(vector, str) and isinstance(name, str) and isinstance(residuals, bool)):
+        raise ConfigError(
+            f"expected the names of two vectors, and residuals as True or False, got {vector=}, "
+            f"{name=}, {residuals=}"
+        )
     if not name or name == vector:
         raise ConfigError(f"expected a name for the codes other than {vector!r}, got name={name!r}")
     return Manifest(

@@ -92,7 +92,7 @@ class Job:
             JobError: If the folder holds no job.
             StoreError: If the collection cannot be opened.
         """  # noqa: DOC502  # raised by helpers
-        folder, manifest = Path(folder), begun(folder)
+        manifest, folder = begun(folder), Path(folder)
         home = reopened(manifest, target)
         return cls(home, folder, manifest, pace=Pace(rate=rate), progress=progress)
 
@@ -266,6 +266,8 @@ class Job:
 
         from csrkit.collection.verifying import verify
 
+        if not isinstance(config, VerifyConfig):
+            raise ConfigError(f"expected a VerifyConfig of what to verify, got {config!r}")
         total = self.home.describe().count if config.full else None
         with tqdm(total=total, desc="verify", unit=" points", disable=not self._progress) as bar:
             verdict = verify(

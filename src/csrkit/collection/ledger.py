@@ -131,6 +131,11 @@ class Ledger:
                 f"cannot {doing} the ledger {self._path}: {error}; what was acknowledged is kept: "
                 "see to the disk, and run the same command to go on"
             ) from error
+        except (LookupError, TypeError, ValueError) as error:
+            raise JobError(
+                f"cannot {doing} the ledger {self._path}: it was changed or damaged ({error}); "
+                "restore it, or delete the job folder and roll back by hand"
+            ) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -224,7 +229,7 @@ class Ledger:
             rows = self._db.execute(
                 "SELECT number, first, last, points FROM ranges WHERE NOT is_done ORDER BY number"
             ).fetchall()
-        return [Range(n, json.loads(first), json.loads(last), p) for n, first, last, p in rows]
+            return [Range(int(n), _id(first), _id(last), int(p)) for n, first, last, p in rows]
 
     def frontier(self) -> PointId | None:
         """Return the last id that is in a range, None before the first."""
@@ -232,8 +237,7 @@ class Ledger:
             row = self._db.execute(
                 "SELECT last FROM ranges ORDER BY number DESC LIMIT 1"
             ).fetchone()
-        found: PointId | None = json.loads(row[0]) if row else None
-        return found
+            return _id(row[0]) if row else None
 
     # -- rejects ----------------------------------------------------------------
 
@@ -264,7 +268,7 @@ class Ledger:
         """
         with self._reported("read"):
             rows = self._db.execute("SELECT id, reason FROM rejects LIMIT ?", [most]).fetchall()
-        return [(json.loads(one), reason) for one, reason in rows]
+            return [(_id(one), str(reason)) for one, reason in rows]
 
     def tally(self) -> Tally:
         """Return the sums over all ranges."""
@@ -275,11 +279,19 @@ class Ledger:
                 "coalesce(sum(gone), 0), (SELECT count(*) FROM rejects), "
                 "(SELECT retries FROM job) FROM ranges"
             ).fetchone()
-        return Tally(*row)
+            return Tally(*map(int, row))
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def _id(text: str) -> PointId:
+    """Read an id as it is kept: JSON, as SQLite's integers end before Qdrant's."""
+    found = json.loads(text)
+    if not isinstance(found, int | str) or isinstance(found, bool):
+        raise TypeError(f"{found!r} is no id")
+    return found
 
 
 @contextmanager

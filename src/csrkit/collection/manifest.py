@@ -16,12 +16,33 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from csrkit.collection.home import CodeVector, Marker
-from csrkit.errors import FormatError, JobError
+from csrkit.errors import ConfigError, FormatError, JobError
 
-__all__ = ["Manifest"]
+__all__ = ["Manifest", "job_folder"]
 
 _FILE = "manifest.json"
 _EARLIER = {"job.lock", "manifest.json.new"}  # all that a kill before the manifest can leave
+
+
+def job_folder(folder: str | os.PathLike[str]) -> Path:
+    """Return the path of a job folder, which may not exist.
+
+    Args:
+        folder: The folder as a caller names it.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ConfigError: If it cannot be the name of a folder.
+    """
+    try:
+        path = Path(folder)
+    except TypeError as error:
+        raise ConfigError(f"expected the path of a job folder, got {folder!r}") from error
+    if "\0" in str(path):
+        raise ConfigError(f"expected the path of a job folder, got {folder!r} with a NUL in it")
+    return path
 
 
 class Manifest(BaseModel):

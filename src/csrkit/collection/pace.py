@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from numbers import Real
 
 from csrkit.collection.home import Busy
 from csrkit.errors import ConfigError, StoreError
@@ -48,7 +49,8 @@ class Pace:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not (rate is None or rate > 0) or not 1 <= size <= _LARGEST or attempts < 1:
+        is_rate = isinstance(rate, Real) and not isinstance(rate, bool) and rate > 0
+        if not (rate is None or is_rate) or not 1 <= size <= _LARGEST or attempts < 1:
             raise ConfigError(
                 f"expected a rate above 0, a size from 1 to {_LARGEST} and at least 1 attempt, "
                 f"got {rate=}, {size=}, {attempts=}"

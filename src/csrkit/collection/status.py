@@ -8,7 +8,7 @@ from pathlib import Path
 
 from csrkit.collection.home import PointId
 from csrkit.collection.ledger import Ledger
-from csrkit.collection.manifest import Manifest
+from csrkit.collection.manifest import Manifest, job_folder
 from csrkit.errors import JobError
 
 __all__ = ["Status", "begun", "read_status"]
@@ -96,9 +96,10 @@ def begun(folder: str | PathLike[str]) -> Manifest:
         The manifest.
 
     Raises:
+        ConfigError: If it cannot be the name of a folder.
         JobError: If there is none.
-    """
-    manifest = Manifest.read(Path(folder))
+    """  # noqa: DOC502  # raised by helpers
+    manifest = Manifest.read(job_folder(folder))
     if manifest is None:
         raise JobError(f"no job in {folder}: begin one with `csrkit compress`")
     return manifest

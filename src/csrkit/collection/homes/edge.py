@@ -76,6 +76,8 @@ class EdgeHome:
 
     def __init__(self, folder: str | PathLike[str], *, shard: EdgeShard | None = None) -> None:
         self._edge = edge_module()
+        if not isinstance(folder, str | PathLike):
+            raise ConfigError(f"expected the folder of a Qdrant Edge shard, got {folder!r}")
         self._folder = Path(folder).absolute()
         if not (self._folder / _CONFIG).is_file():
             raise ConfigError(
@@ -152,10 +154,10 @@ class EdgeHome:
         self, offset: PointId | None, size: int, keep: Any
     ) -> Iterator[tuple[list[Any], Any]]:
         while True:
-            request = self._edge.ScrollRequest(
-                offset=offset, limit=size, filter=keep, with_payload=False, with_vector=False
-            )
             with self._reported("list its ids"):
+                request = self._edge.ScrollRequest(
+                    offset=offset, limit=size, filter=keep, with_payload=False, with_vector=False
+                )
                 records, following = self.shard.scroll(request)
             yield records, following
             if following is None:
