@@ -38,6 +38,10 @@ def test_a_job_from_beginning_to_end(run: Run, shard: str, codec: Path, tmp_path
     planned = facts(run(*start, "--dry-run"))
     assert (planned["dry_run"], planned["phase"]) == (True, None)
     assert planned["did"] == "add 'csr' to 61 points, beside 'dense'"
+    size, small, kept = planned["notes"]
+    assert size.startswith("a vector takes 64 bytes, a code about 66 and its postings up to 96")
+    assert small.startswith("codes of k=8 are no smaller than the vectors")
+    assert kept.startswith(f"job folder {job}: ")
     assert not job.exists()
     after = json.loads(settings.read_bytes())  # the engine spells its defaults out at an opening
     assert {key: after[key] for key in before} == before
@@ -100,7 +104,9 @@ def test_a_key_is_written_nowhere(
         "qdrant://example.invalid/docs",
     ):
         said.append(run("compress", url, code=2).output)
-    said.append(run("compress", shard, "--model", codec, "--k", "8").output)
+    done = run("compress", shard, "--model", codec, "--k", "8")
+    assert f"- job folder {tmp_path}" in done.stdout  # it was not named
+    said.append(done.output)
     jobs = tmp_path / "csrkit-jobs"
     (folder,) = jobs.iterdir()
     said.append(run("status", folder, "--json").output)

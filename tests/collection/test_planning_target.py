@@ -122,6 +122,7 @@ def test_a_dry_run_says_what_is_known_without_reading() -> None:
     assert "'dense' by Dot" in distance
     plain = Collection(**{**vars(SOURCE), "distance": "Cosine", "adding": "in place"})
     assert len(list(outlined(plain, 32, residuals=False))) == 1
+    assert "no smaller than the vectors" in list(outlined(plain, 192, residuals=False))[1]
 
 
 @pytest.mark.parametrize("distance", ["Dot", "Euclid"])

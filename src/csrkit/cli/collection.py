@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from csrkit.cli.exits import ExitCode, Interrupted, note
 from csrkit.cli.options import Json, Progress
-from csrkit.cli.output import amount, bar_wanted, one_line, show
+from csrkit.cli.output import amount, bar_wanted, one_line, show, width
 
 if TYPE_CHECKING:
     from csrkit.collection import Cutover, Job, Status, VerifyConfig
@@ -67,6 +68,7 @@ class JobFacts:
         bytes_before: Bytes on disk before `finalize`; None if not measured.
         bytes_after: Bytes on disk after it.
         snapshot: Name of the snapshot taken before.
+        notes: What else is to be known, in words.
     """
 
     job: str
@@ -87,6 +89,7 @@ class JobFacts:
     bytes_before: int | None = None
     bytes_after: int | None = None
     snapshot: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _facts(folder: Path, status: Status, did: str) -> JobFacts:
@@ -127,6 +130,8 @@ def _lines(facts: JobFacts) -> Iterator[str]:
         yield f"  on disk  {amount(facts.bytes_before)} before, {amount(facts.bytes_after)} after"
     if facts.snapshot:
         yield f"  snapshot {facts.snapshot}"
+    for one in facts.notes:
+        yield from wrap(one, width(), initial_indent="- ", subsequent_indent="  ")
 
 
 def compress(
@@ -170,6 +175,7 @@ def compress(
     """
     from csrkit.collection.compressing import compress as run
     from csrkit.collection.compressing import foreseen
+    from csrkit.collection.plans.target import collection_of, outlined
 
     if dry_run:
         seen = foreseen(
@@ -181,7 +187,10 @@ def compress(
             if not seen.found.aliases:
                 did += "; no alias leads to it, and a cutover needs one"
         url = seen.manifest.url
+        found = collection_of(seen.found, url, vector, name)
+        notes = (*outlined(found, k, residuals), _kept_in(job or seen.folder))
         facts = JobFacts(str(job or seen.folder), did, True, None, url, vector, name, k)
+        facts = replace(facts, notes=notes)
     else:
         with _resumable("compress"):
             work = run(
@@ -197,8 +206,14 @@ def compress(
                 progress=bar_wanted(progress),
             )
         facts = _facts(work.folder, work.status(), f"added {name!r}; next: cutover, or rollback")
+        if job is None:
+            facts = replace(facts, notes=(_kept_in(work.folder),))
         work.close()
     show(facts, _lines(facts), as_json=as_json)
+
+
+def _kept_in(folder: Path) -> str:
+    return f"job folder {folder.absolute()}: the other verbs take it, and a second run from here"
 
 
 @contextmanager

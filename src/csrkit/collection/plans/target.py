@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csrkit.collection.home import Home
+from csrkit.collection.home import Description, Home
 from csrkit.collection.plans.facts import Collection
 from csrkit.errors import ConfigError
 from csrkit.stores._points import residual_name
@@ -25,8 +25,10 @@ __all__ = [
     "agreement",
     "check_distance",
     "chosen_ks",
+    "collection_of",
     "found_collection",
     "outlined",
+    "sized",
     "source_bytes",
 ]
 
@@ -61,7 +63,7 @@ def found_collection(home: Home, vector: str, name: str) -> Collection:
         StoreError: If the home fails.
     """  # noqa: DOC502  # raised by helpers
     now = home.describe()
-    source = now.source(vector)
+    found = collection_of(now, home.url, vector, name)
     if not name or name == vector:
         raise ConfigError(f"expected a name for the codes other than {vector!r}, got name={name!r}")
     if not now.count:
@@ -73,8 +75,27 @@ def found_collection(home: Home, vector: str, name: str) -> Collection:
                 f"{home.url} has a vector {each!r} that carries no marker of csrkit and is never "
                 "taken over: choose another name= for the codes"
             )
+    return found
+
+
+def collection_of(now: Description, url: str, vector: str, name: str) -> Collection:
+    """Put in a plan's words what a collection says of itself.
+
+    Args:
+        now: Its description.
+        url: Where it is.
+        vector: Name of the dense vector.
+        name: Name of the sparse vector that would be added.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ConfigError: If there is no such vector, or one of several rows per point.
+    """  # noqa: DOC502  # raised by a helper
+    source = now.source(vector)
     return Collection(
-        url=home.url,
+        url=url,
         engine=now.engine,
         version=now.version,
         vector=vector,
@@ -147,18 +168,29 @@ def outlined(source: Collection, k: int, residuals: bool) -> Iterator[str]:
     most = least + k * POSTING_BYTES
     yield (
         f"a vector takes {whole:,} bytes, a code about {least:,} and its postings up to "
-        f"{most - least:,} more: up to {source.points * most / 1e9:.2g} GB on disk for all points"
+        f"{most - least:,} more: up to {sized(source.points * most)} on disk for all points"
     )
+    if whole <= k * ENTRY_BYTES:
+        yield f"codes of k={k} are no smaller than the vectors: choose a smaller k"
     if source.adding == "copy":
         yield (
-            f"{source.engine} {source.version} cannot add a vector in place: the collection "
-            "would be copied, which takes its size once more"
+            f"{source.engine} {source.version} cannot add a vector in place: a copy takes the "
+            "size of the collection once more"
         )
     if source.distance != "Cosine":
         yield (
             f"codes rank by the cosine and {source.vector!r} by {source.distance}: "
             "`csrkit plan` measures whether these agree"
         )
+
+
+def sized(n_bytes: float) -> str:
+    """Spell a number of bytes, such as "5.8 MB"."""
+    for unit in ("kB", "MB", "GB"):
+        n_bytes /= 1000
+        if n_bytes < 1000 or unit == "GB":
+            break
+    return f"{n_bytes:,.{1 if n_bytes < 100 else 0}f} {unit}"
 
 
 def check_distance(source: Collection, rows: Floats) -> str | None:

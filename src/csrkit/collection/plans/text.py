@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator
 
 from csrkit.collection.plans.facts import Expected, Option, Plan
-from csrkit.collection.plans.verdict import sized, span
+from csrkit.collection.plans.target import sized
+from csrkit.collection.plans.verdict import span
 
 __all__ = ["lines"]
 

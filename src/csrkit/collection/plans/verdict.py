@@ -15,6 +15,7 @@ from csrkit.collection.plans.facts import (
     Stored,
 )
 from csrkit.collection.plans.rivals import copy_bytes
+from csrkit.collection.plans.target import sized
 
 __all__ = ["Judged", "headroom", "judged", "options"]
 
@@ -193,15 +194,6 @@ def _room(need: Headroom) -> Iterator[str]:
             yield (
                 f"Not enough {what}: up to {sized(wanted)} more are needed, {sized(free)} are free."
             )
-
-
-def sized(n_bytes: float) -> str:
-    """Spell a number of bytes, such as "5.8 MB"."""
-    for unit in ("kB", "MB", "GB"):
-        n_bytes /= 1000
-        if n_bytes < 1000 or unit == "GB":
-            break
-    return f"{n_bytes:,.{1 if n_bytes < 100 else 0}f} {unit}"
 
 
 def span(ends: Range) -> str:
