@@ -1,0 +1,198 @@
+"""What a backfill costs beside encoding, and how much memory it takes.
+
+    python examples/benchmarks/compress.py         8,192 points of 768 dimensions; 100k and 1M
+
+- **Time**: `Backfill.run` of a job on a shard of Qdrant's embedded engine, with a model of random
+  weights, against encoding the same rows alone (residuals too where the job keeps them), in turns.
+  "Engine" is what the vendor's code takes: the shard's calls, and turning its records into Python
+  objects. The rest is csrkit's own: listing, turning those objects into arrays and codes into
+  objects, the ledger and its waits for the disk.
+  "Share" is encoding alone over csrkit's own; 100% would be a backfill that costs nothing besides.
+- **Memory**: the most that a process held which compresses a collection of so many points. Their
+  vectors are drawn when they are read and given as lists of Python floats, as both engines give
+  them; codes are counted and thrown away. Each size has a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import qdrant_edge as qe
+from _common import heading, table, unit_rows
+from _simulated import Record, Simulated
+
+from csrkit.collection import CodeVector, compress
+from csrkit.collection.backfill import Backfill, Coder
+from csrkit.collection.homes.edge import EdgeHome
+from csrkit.collection.ledger import Ledger
+from csrkit.collection.pace import Pace
+from csrkit.model import CSRModel, ModelConfig, Provenance, array_shapes
+
+K = 32
+SIZES = (100_000, 1_000_000)
+MB = 1e6
+
+
+class Shape(NamedTuple):
+    """Rows of a width, and latents of the model."""
+
+    rows: int
+    dim: int
+    latents: int
+
+
+FULL = (Shape(8192, 768, 3072), Shape(8192, 384, 1536))
+TOY = (Shape(300, 32, 64),)
+
+
+class Timed:
+    """A shard that adds up how long the vendor's code takes: calls, and reading its answers."""
+
+    def __init__(self, shard: Any) -> None:
+        self._shard, self.seconds = shard, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._shard, name)
+
+        def timed(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                answer = call(*arguments)
+                if name == "retrieve":  # its records turn into lists only when they are asked
+                    return [Record(one.id, one.vector, one.payload) for one in answer]
+                return answer
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return timed
+
+
+def random_model(shape: Shape) -> CSRModel:
+    """Make a model of unit rows; neither time nor memory depends on training."""
+    config = ModelConfig(
+        dim=shape.dim,
+        n_latents=shape.latents,
+        ladder=(min(K, shape.latents),),
+        provenance=Provenance(csrkit="benchmark", rows=0, steps=0),
+    )
+    arrays: dict[str, Any] = {
+        name: np.zeros(size, np.float32) for name, size in array_shapes(config).items()
+    }
+    atoms = unit_rows(shape.latents, shape.dim, 2)
+    arrays |= {"encoder": atoms, "decoder": atoms, "scales": np.ones(len(arrays["scales"]))}
+    return CSRModel(config=config, **arrays)
+
+
+def times(shape: Shape, folder: Path, repeats: int) -> Iterator[tuple[str, list[str]]]:
+    """Measure a backfill with and without residuals, in turns with encoding alone."""
+    model, rows = random_model(shape), unit_rows(shape.rows, shape.dim)
+    shard = Timed(filled(folder / "shard", rows))
+    home = EdgeHome(folder / "shard", shard=shard)  # type: ignore[arg-type]
+    found: dict[bool, list[tuple[float, float, float]]] = {False: [], True: []}
+    for turn in range(repeats):
+        for residuals, measured in found.items():
+            start = time.perf_counter()
+            codes = model.encode(rows, k=K)
+            if residuals:
+                model.encode_residuals(rows, codes)
+            alone = time.perf_counter() - start
+            vector = CodeVector("csr", shape.latents, model.residual_bytes if residuals else 0)
+            home.add(vector)
+            ledger = Ledger(folder / f"{turn}-{residuals}.db")
+            work = Backfill(home, Coder(model, "dense", vector, K), ledger, pace())
+            start, shard.seconds = time.perf_counter(), 0.0
+            work.run()
+            measured.append((alone, time.perf_counter() - start - shard.seconds, shard.seconds))
+            assert ledger.tally().written == shape.rows
+            ledger.close()
+            home.drop(vector)
+    for residuals, measured in found.items():
+        alone, own, engine = (median(column) for column in zip(*measured, strict=True))
+        share = f"{median(one / two for one, two, _ in measured):.0%}"
+        name = "codes and residuals" if residuals else "codes"
+        yield name, [f"{1e3 * one:.0f}" for one in (alone, own, engine)] + [share]
+
+
+def pace() -> Pace:
+    """Return the pace of a job whose batches have grown."""
+    return Pace(size=1024)
+
+
+def filled(folder: Path, rows: Any) -> qe.EdgeShard:
+    """Make a shard of the rows."""
+    folder.mkdir()
+    dense = qe.EdgeVectorParams(size=rows.shape[1], distance=qe.Distance.Cosine)
+    shard = qe.EdgeShard.create(str(folder), qe.EdgeConfig(vectors={"dense": dense}))
+    for start in range(0, len(rows), 4096):
+        points = [
+            qe.Point(start + i, {"dense": row}, {})
+            for i, row in enumerate(rows[start : start + 4096].tolist())
+        ]
+        shard.update(qe.UpdateOperation.upsert_points(points))
+    return shard
+
+
+def resident_peak() -> int:
+    """Return the most memory this process has held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def memory(points: int, shape: Shape) -> dict[str, float]:
+    """Compress a simulated collection and return what it took; for a process of its own."""
+    libraries, start = resident_peak(), time.perf_counter()
+    home, model = Simulated(points, shape.dim), random_model(shape)
+    with tempfile.TemporaryDirectory() as folder:
+        job = compress(home, k=K, model=model, job=Path(folder) / "job", progress=False)
+        assert job.status().written == home.written == points
+        job.close()
+    return {
+        "points": points,
+        "libraries": libraries,
+        "peak": resident_peak(),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--toy", action="store_true", help="tiny sizes: does it run at all")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds")
+    parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    shapes = TOY if options.toy else FULL
+    if options.memory:
+        print(json.dumps(memory(options.memory, shapes[-1])))
+        return
+    heading("A backfill beside encoding alone", f"k={K}, medians of rounds", toy=options.toy)
+    for shape in shapes:
+        with tempfile.TemporaryDirectory() as folder:
+            found = times(shape, Path(folder), 1 if options.toy else options.repeats)
+            lines = [[name, *cells] for name, cells in found]
+        first = f"{shape.rows} x {shape.dim} -> {shape.latents}"
+        print(table([first, "encode ms", "csrkit's own ms", "engine ms", "share"], lines), "\n")
+    rows = []
+    for points in (500, 1000) if options.toy else SIZES:
+        command = [sys.executable, __file__, "--memory", str(points)]
+        command += ["--toy"] if options.toy else []
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        one = json.loads(done.stdout.splitlines()[-1])
+        peaks = [f"{one[name] / MB:.0f}" for name in ("peak", "libraries")]
+        rows.append([f"{points:,}", *peaks, f"{one['seconds']:.0f}"])
+    first = f"points of {shapes[-1].dim} dimensions"
+    print(table([first, "peak MB", "of it libraries", "seconds"], rows))
+
+
+if __name__ == "__main__":
+    main()
