@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,29 @@ def test_a_writer_that_does_not_pause_stops_the_cutover(
     assert not marker.is_live
     job.cutover(verify=False)
     assert_equal(old, job)
+
+
+def test_a_write_that_was_left_behind_is_told(
+    old: RestShim, old_client: QdrantClient, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, switch = point_ids(N), QdrantPair.switch
+
+    def late(self: Any, **options: Any) -> list[str]:
+        row = embeddings(1, seed=2)[0]
+        old_client.upsert("docs", [point(1, 10**9, row), point(2, ids[7], row)], wait=True)
+        old_client.delete("docs", [ids[9]], wait=True)
+        moved = switch(self, **options)
+        old_client.upsert("live", [point(3, 10**9 + 1, row)], wait=True)  # as it should be
+        return moved
+
+    monkeypatch.setattr(QdrantPair, "switch", late)
+    with pytest.raises(JobError, match="cut over, but 'docs' was written to") as caught:
+        job.cutover(verify=False)
+    (named,) = re.findall(r"\[(.*)\]", str(caught.value))
+    assert set(named.split(", ")) == {str(ids[7]), str(ids[9]), str(10**9)}
+    assert job.phase is Phase.CUTOVER
+    assert led_to(old) == {title(job)}
+    job.cutover(verify=False)
 
 
 @pytest.mark.parametrize("after", [False, True])

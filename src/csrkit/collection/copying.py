@@ -25,13 +25,14 @@ from csrkit.collection.home import Home, Page, PointId, id_order
 from csrkit.collection.ledger import Ledger
 from csrkit.collection.pace import Pace
 from csrkit.collection.pair import Pair, Whole
+from csrkit.collection.traces import Trace, bucket_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from csrkit.collection.facts import CodeVector
 
-__all__ = ["Both", "Copying", "Drift", "beside", "drift_of", "listed"]
+__all__ = ["Both", "Copying", "Drift", "beside", "drift_of", "left_behind", "listed"]
 
 _BATCH = 256  # points that are compared at a time, where nothing sets a pace
 _NAMED = 5  # ids that a message names
@@ -105,6 +106,9 @@ class Copying(Backfill):
         ledger: Where it is noted.
         pace: How fast.
         moved: Called with the number of points after each batch.
+
+    Attributes:
+        trace: Of the points of the original as they were last compared with the copy.
     """
 
     def __init__(
@@ -117,6 +121,7 @@ class Copying(Backfill):
     ) -> None:
         super().__init__(pair.source(), coder, ledger, pace, moved)
         self._pair = pair
+        self.trace = Trace()
 
     def _batch(self, some: Sequence[PointId], part: Part) -> None:
         """Copy some points, with a code where one can be made."""
@@ -158,6 +163,7 @@ class Copying(Backfill):
             JobError: If the ledger cannot be written.
             StoreError: If a collection fails for good.
         """  # noqa: DOC502  # raised by helpers
+        self.trace = Trace()
         return self._swept(self._both(), self._match)
 
     def _both(self) -> Iterator[Both]:
@@ -190,6 +196,7 @@ class Copying(Backfill):
         whole, coded = self._read(some, part)
         if not whole.page.ids:
             return  # what vanished just now is removed in the next pass
+        self.trace.add(whole.page.ids, self._pair.digests(whole))
         differs, stored = self._pair.unlike(whole, self._coder.codes)
         rows = np.flatnonzero(differs | _stale(whole, coded, stored))
         if rows.size:
@@ -232,13 +239,42 @@ class Drift(NamedTuple):
     ids: tuple[PointId, ...] = ()
 
 
-def drift_of(pair: Pair, codes: CodeVector, vector: str) -> Drift:
+def left_behind(pair: Pair, codes: CodeVector, vector: str, trace: Trace) -> Drift:
+    """Find what was written to an original after it was compared for the last time.
+
+    Args:
+        pair: The original and its copy, to which the aliases lead by now.
+        codes: The codes of the copy, which are not compared.
+        vector: Name of the dense vector that is encoded.
+        trace: Of the original as it was compared.
+
+    Returns:
+        How the copy differs in the points that may have been written; nothing if none was.
+    """
+    now = Trace()
+    for ids in listed(pair.source(), backfill.RANGE_POINTS):
+        for start in range(0, len(ids), _BATCH):
+            whole = pair.read(ids[start : start + _BATCH], vector)
+            now.add(whole.page.ids, pair.digests(whole))
+    buckets = now.differs_in(trace)
+    if not buckets:
+        return Drift()
+    return drift_of(pair, codes, vector, lambda one: bucket_of(one) in buckets)
+
+
+def drift_of(
+    pair: Pair,
+    codes: CodeVector,
+    vector: str,
+    is_asked: Callable[[PointId], bool] = lambda one: True,
+) -> Drift:
     """Compare a copy that was written to with its original.
 
     Args:
         pair: Both.
         codes: The codes of the copy, which are not compared.
         vector: Name of the dense vector that is encoded.
+        is_asked: Which points to compare; by default all.
 
     Returns:
         How they differ.
@@ -248,10 +284,10 @@ def drift_of(pair: Pair, codes: CodeVector, vector: str) -> Drift:
     found = Drift()
     size = backfill.RANGE_POINTS
     for ids, copied in beside(listed(pair.source(), size), listed(copy, size)):
-        here, there = set(ids), set(copied)
-        changed = [one for one in copied if one not in here]
-        deleted = [one for one in ids if one not in there]
-        shared = [one for one in ids if one in there]
+        here, there = set(filter(is_asked, ids)), set(filter(is_asked, copied))
+        changed = sorted(there - here, key=id_order)
+        deleted = sorted(here - there, key=id_order)
+        shared = sorted(here & there, key=id_order)
         for start in range(0, len(shared), _BATCH):
             whole = pair.read(shared[start : start + _BATCH], vector)
             if whole.page.ids:

@@ -299,7 +299,8 @@ class Job:
 
         Raises:
             JobError: If the backfill is not done, or the vector is not this job's; as
-                `NotVerified` with the verdict if that failed. Nothing is live then.
+                `NotVerified` with the verdict if that failed. Nothing is live then. Also if
+                the original of a copy was written to meanwhile; the copy is live then.
             StoreError: If the home fails for good.
         """  # noqa: DOC502  # raised by helpers
         with self._alone():
@@ -315,6 +316,7 @@ class Job:
                 is_fresh = self.manifest.copy_of is None  # a copy is compared to the end
             late = self._strategy.go_live(lambda: self._sweep(stale=not is_fresh))
             self._reach(Phase.CUTOVER)
+            self._strategy.settle()
             return Cutover(swept.plus(late), self.manifest.name, verdict)
 
     def finalize(

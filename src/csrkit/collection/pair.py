@@ -151,6 +151,17 @@ class Pair(Protocol):
         """
         ...
 
+    def digests(self, whole: Whole) -> NDArray[np.uint64]:
+        """Return digests of all that points hold.
+
+        Args:
+            whole: The points.
+
+        Returns:
+            uint64 (n,).
+        """
+        ...
+
     def delete(self, ids: Sequence[PointId]) -> None:
         """Delete points of the copy.
 

@@ -94,6 +94,14 @@ class Strategy(Protocol):
         """
         ...
 
+    def settle(self) -> None:
+        """Look whether anything was lost while searches began to find the codes.
+
+        Raises:
+            JobError: If somebody wrote where nobody looks any more.
+        """
+        ...
+
     def release(self, confirm: str | None) -> None:
         """Undo what the job added; goes on after a kill.
 
@@ -207,6 +215,9 @@ class InPlace:
         swept = sweep()
         self.home.mark(self.checked().model_copy(update={"is_live": True}))
         return swept
+
+    def settle(self) -> None:
+        """Do nothing: nobody has to look elsewhere."""
 
     def release(self, confirm: str | None) -> None:
         """Drop the vectors that were added; see `Strategy.release`."""

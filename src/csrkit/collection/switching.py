@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from csrkit.collection.backfill import BATCH_NUMBERS, Backfill, Coder, Swept
-from csrkit.collection.copying import Copying, drift_of
+from csrkit.collection.copying import Copying, drift_of, left_behind
 from csrkit.collection.facts import Marker
 from csrkit.collection.home import Home
 from csrkit.collection.ledger import Ledger, Phase
@@ -36,6 +36,7 @@ class Copy:
         self.pair = pair
         self._manifest, self._ledger = manifest, ledger
         self._made: Home | None = None
+        self._last: Copying | None = None
 
     @property
     def home(self) -> Home:
@@ -93,7 +94,8 @@ class Copy:
             pace.limit(BATCH_NUMBERS // coder.model.dim)
             return Backfill(self.home, coder, ledger, pace, moved)
         pace.limit(self.pair.most(BATCH_NUMBERS))
-        return Copying(self.pair, coder, ledger, pace, moved)
+        self._last = Copying(self.pair, coder, ledger, pace, moved)
+        return self._last
 
     def _is_live(self) -> bool:
         """Tell whether aliases were moved, also if a kill kept that out of the ledger."""
@@ -141,6 +143,19 @@ class Copy:
         self.home.mark(self.checked().model_copy(update={"is_live": True}))
         self.pair.switch()
         return swept
+
+    def settle(self) -> None:
+        """Look whether the original was written to meanwhile; see `Strategy.settle`."""
+        if self._last is None:
+            return  # a kill came between: what compared is gone
+        manifest, trace, self._last = self._manifest, self._last.trace, None
+        found = left_behind(self.pair, manifest.codes, manifest.vector, trace)
+        if found.ids:
+            raise JobError(
+                f"cut over, but {self.pair.original!r} was written to after it was compared, "
+                f"points such as {list(found.ids)}: what writes did not pause. The aliases lead to "
+                f"{self.pair.title!r} now: write those points again by them, or roll back"
+            )
 
     def release(self, confirm: str | None) -> None:
         """Move the aliases back, and delete the copy; see `Strategy.release`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from csrkit.collection.home import PointId
 
 __all__ = [
+    "digest_of",
     "has_null",
     "named",
     "not_copied",
@@ -179,6 +182,27 @@ def tolerances(info: models.CollectionInfo) -> dict[str, float]:
         else 0.0
         for name, params in named_of(info).items()
     }
+
+
+def digest_of(record: Any) -> int:
+    """Return a digest of all that a point holds.
+
+    Args:
+        record: The point as the client gives it.
+
+    Returns:
+        A number of 64 bits, which the order of keys and of latents does not change.
+    """
+    found = blake2b(digest_size=8)
+    head = [stored_id(record.id), record.payload or {}]
+    found.update(json.dumps(head, sort_keys=True).encode())
+    for name, vector in sorted(named(record.vector).items()):
+        found.update(json.dumps(name).encode())
+        if isinstance(vector, models.SparseVector):
+            found.update(json.dumps(sorted(_weights(vector).items())).encode())
+        else:
+            found.update(np.asarray(vector, np.float32).tobytes())
+    return int.from_bytes(found.digest())
 
 
 def same_vectors(

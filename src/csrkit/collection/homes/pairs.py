@@ -16,6 +16,7 @@ from qdrant_client import models
 
 from csrkit.collection.home import CodeVector, Home, Marker, Page, PointId
 from csrkit.collection.homes._copied import (
+    digest_of,
     has_null,
     named,
     not_copied,
@@ -252,6 +253,10 @@ class QdrantPair:
             return False
         theirs = {name: one for name, one in named(copied.vector).items() if name not in own}
         return same_vectors(named(point.vector), theirs, self._tolerances)
+
+    def digests(self, whole: Whole) -> NDArray[np.uint64]:
+        """Return digests of all that points hold; see `Pair.digests`."""
+        return np.array([digest_of(point) for point in whole.points], np.uint64)
 
     def delete(self, ids: Sequence[PointId]) -> None:
         """Delete points of the copy; see `Pair.delete`."""
