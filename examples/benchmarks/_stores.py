@@ -5,7 +5,9 @@ A store is added here with a function that yields it and says what it occupies.
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -27,11 +29,13 @@ class Opened(NamedTuple):
         store: The store.
         settle: Builds what its users search, after the load.
         occupied: Returns the bytes that all of it takes.
+        spent: Returns the seconds of processor used so far, by a server too.
     """
 
     store: Store
     settle: Callable[[], object]
     occupied: Callable[[], int]
+    spent: Callable[[], float] = time.process_time
 
 
 class Kind(NamedTuple):
@@ -101,6 +105,7 @@ def pgvector(folder: Path, *, index: bool) -> Iterator[Opened]:
 
     with psycopg.connect(postgres(), autocommit=True) as connection:
         connection.execute("drop table if exists docs")
+        connection.execute("set max_parallel_workers_per_gather = 0")  # processor time is of one
         connection.execute("set maintenance_work_mem = '512MB'")  # or a large graph is built slowly
         store = PgVectorStore(connection, "docs")
 
@@ -113,7 +118,13 @@ def pgvector(folder: Path, *, index: bool) -> Iterator[Opened]:
             (found,) = connection.execute("select pg_total_relation_size('docs')").fetchone() or [0]
             return int(found)
 
-        yield Opened(store, settle, occupied)
+        yield Opened(store, settle, occupied, partial(spent, connection.info.backend_pid))
+
+
+def spent(server: int) -> float:
+    """Return the seconds of processor that this process and one of a server have used (Linux)."""
+    words = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 _SQL: dict[str, Any] = {

@@ -15,7 +15,7 @@ from csrkit.errors import ConfigError, StoreError
 from csrkit.stores import MemoryStore, open_store
 from csrkit.stores.testing import random_codes
 from csrkit_pgvector import Names, PgVectorStore
-from csrkit_pgvector.urls import open_url, parsed
+from csrkit_pgvector.urls import open_url, parsed, url_of
 
 Connection = psycopg.Connection[Any]
 SECRET = "hunter2!"
@@ -186,11 +186,23 @@ def test_a_url_says_where(server: str, connection: Connection) -> None:
     again.close()
 
 
+def test_the_url_of_a_table_leads_back(connection: Connection) -> None:
+    names = Names("t/ü %", schema="S")
+    conninfo, again = parsed(url_of(connection, names))
+    found = conninfo_to_dict(conninfo)
+    info = connection.info
+    assert (found["host"], found["port"]) == (info.host, str(info.port))
+    assert (found["user"], found["dbname"], again) == (info.user, info.dbname, names)
+
+
 def test_the_parts_of_a_url() -> None:
     conninfo, names = parsed("pg://me%40x@db.example:5433/my%20app/docs?sslmode=require")
     want = {"user": "me@x", "host": "db.example", "port": "5433", "dbname": "my app"}
     assert conninfo_to_dict(conninfo) == want | {"sslmode": "require"}
     assert names == Names("docs")
+    socket = conninfo_to_dict(parsed("pg://me@%2Frun%2FPg:5433/db/docs")[0])
+    assert (socket["host"], socket["port"], socket["user"]) == ("/run/Pg", "5433", "me")
+    assert conninfo_to_dict(parsed("pg://[::1]/db/docs")[0])["host"] == "::1"
     assert parsed("pg://h/db/s/t%2Fu")[1] == Names("t/u", schema="s")
 
 

@@ -118,5 +118,7 @@ def update(table: Table, batch: Upsert) -> set[str]:
 
 
 def _is_any_stored(table: Table, texts: list[str]) -> bool:
+    if not table.run("select exists (select from {table})")[0][0]:
+        return False
     there = "select exists (select from {table} where {id} = any(%s::text[]::jsonb[]))"
     return bool(table.run(there, texts)[0][0])
