@@ -29,7 +29,7 @@ JOURNEY = (
     (["verify", "JOB", "--min-recall", "0", "--sample", "50", "--report", "REPORT"], 0),
     (["cutover", "JOB", "--no-verify"], 0),
     (["finalize", "JOB", "--dense", "drop"], 2),
-    (["finalize", "JOB", "--json"], 0),
+    (["finalize", "JOB"], 0),
     (["rollback", "JOB"], 0),
     (["sweep", "JOB"], 4),
     (["compress", "qdrant://CANARY@127.0.0.1/docs", "--job", "OTHER"], 2),
@@ -61,6 +61,7 @@ def test_a_journey_from_a_shell(
             arguments = [words.get(one, one).replace("CANARY", CANARY) for one in command]
             done = CliRunner().invoke(app, arguments)
             said.append(done.output)
+            assert ("does not tell" in done.output) == (command == ["finalize", "JOB"])
             assert done.exit_code == code, (command, done.output)
         assert CANARY in server.api_keys  # it did travel
         assert CANARY not in str(server["docs"].metadata)

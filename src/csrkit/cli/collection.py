@@ -377,4 +377,6 @@ def finalize(
             bytes_after=saving.bytes_after,
             snapshot=saving.snapshot,
         )
-    show(facts, _lines(facts), as_json=as_json)
+    untold = "  on disk  this engine does not tell: look at the volume of the server"
+    lines = [*_lines(facts), *([untold] if saving.bytes_after is None else [])]
+    show(facts, lines, as_json=as_json)
