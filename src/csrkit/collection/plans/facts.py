@@ -281,8 +281,8 @@ class Plan:
         options: All of it side by side.
         backfill: How long it would take.
         headroom: What it would need.
-        instead: The rival that is better than every candidate in memory and recall; None
-            if there is none, or none was measured.
+        instead: The rival that takes less memory than any codes beside dense vectors that
+            find as much; None if there is none, or none was measured.
         verdict: What to do, in words.
         notes: What a reader must know.
     """

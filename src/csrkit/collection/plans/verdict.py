@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from csrkit.collection.plans.facts import (
     Candidate,
@@ -118,16 +118,15 @@ def judged(listed: Sequence[Option], need: Headroom) -> Judged:
     Returns:
         The verdict.
     """
-    now, ways = listed[0], listed[1:]
-    front = _front(ways)
-    rivals = [one for one in ways if one.kind in ("int8", "binary")]
-    instead = None if any(one in front for one in _codes(ways)) else _instead(ways, rivals)
-    words = [*_memory(now, front, instead), _disk(now, ways), *_room(need)]
-    return Judged(instead.kind if instead else None, tuple(words))  # type: ignore[arg-type]  # of `rivals`
-
-
-def _codes(ways: Sequence[Option]) -> list[Option]:
-    return [one for one in ways if one.kind in ("codes", "beside")]
+    now = listed[0]
+    alone = [one for one in listed if one.kind == "codes"]
+    beside = [one for one in listed if one.kind == "beside"]
+    rivals = [one for one in listed if one.kind in ("int8", "binary")]
+    front = _front([*beside, *rivals])  # of what keeps the dense vectors, and so the recall
+    instead = None if any(one in front for one in beside) else _instead(beside, rivals)
+    words = [*_memory(now, front, instead), _disk(now, alone), *_room(need)]
+    name: Any = instead.kind if instead else None  # of `rivals`
+    return Judged(name, tuple(words))
 
 
 def _front(ways: Sequence[Option]) -> list[Option]:
@@ -139,9 +138,9 @@ def _front(ways: Sequence[Option]) -> list[Option]:
     return kept
 
 
-def _instead(ways: Sequence[Option], rivals: Sequence[Option]) -> Option | None:
+def _instead(beside: Sequence[Option], rivals: Sequence[Option]) -> Option | None:
     """Return the rival that takes the least memory of those that find as much as any codes."""
-    most = max(one.best.low for one in _codes(ways))
+    most = max(one.best.low for one in beside)
     enough = [one for one in rivals if one.best.low >= most - _SAME]
     return min(enough, key=lambda one: one.ram, default=None)
 
@@ -152,20 +151,19 @@ def _memory(now: Option, front: Sequence[Option], instead: Option | None) -> Ite
         yield (
             f"Use {instead.kind} quantisation with rescoring instead, unless the disk has to "
             f"shrink: {instead.ram:,.0f} B of memory per point instead of {now.ram:,.0f}, recall "
-            f"{span(instead.best)}. No codes take less memory and find as much."
+            f"{span(instead.best)}. Codes take more, or find less."
         )
         return
     if front[0].ram >= now.ram:
         yield f"Nothing here takes less memory than the {now.ram:,.0f} B per point of today."
         return
     yield (
-        f"Memory per point ({now.ram:,.0f} B now) for recall@10, what no other option beats: "
-        f"{told}."
+        f"Memory per point ({now.ram:,.0f} B now) with the dense vectors on disk, and recall@10, "
+        f"where nothing here takes less and finds as much: {told}."
     )
 
 
-def _disk(now: Option, ways: Sequence[Option]) -> str:
-    alone = [one for one in ways if one.kind == "codes"]
+def _disk(now: Option, alone: Sequence[Option]) -> str:
     most = max(one.best.low for one in alone)
     one = min((each for each in alone if each.best.low >= most - 0.02), key=lambda each: each.disk)
     if one.disk >= now.disk:
