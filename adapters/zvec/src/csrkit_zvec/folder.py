@@ -1,0 +1,102 @@
+"""The folder of a store: the note ``csrkit.json``, and zvec's collection in ``zvec/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import zvec
+from zvec import Collection, FieldSchema, FlatIndexParam, HnswIndexParam, MetricType
+
+from csrkit.errors import ConfigError, StoreError
+from csrkit_zvec.note import Note
+from csrkit_zvec.rows import CODE, DATA, RESIDUAL
+
+__all__ = ["Index", "opened"]
+
+Index: TypeAlias = FlatIndexParam | HnswIndexParam
+
+
+def opened(
+    folder: Path, index: Index | None, fields: Sequence[FieldSchema], *, create: bool
+) -> tuple[Note, Collection]:
+    """Open a folder, or make one.
+
+    Args:
+        folder: The folder.
+        index: How codes are searched; None: as stored, a flat one for a new folder.
+        fields: Keys of payloads that filters are to see.
+        create: Whether a folder that is missing or empty may be filled.
+
+    Returns:
+        The note, and zvec's collection.
+
+    Raises:
+        ConfigError: If zvec refuses a setting.
+        StoreError: If the folder is somebody else's, open elsewhere, was made with other
+            settings, or is not there and may not be made.
+    """
+    if index is not None and not isinstance(index, FlatIndexParam | HnswIndexParam):
+        raise ConfigError(
+            "expected zvec.FlatIndexParam(MetricType.IP) or zvec.HnswIndexParam(MetricType.IP), "
+            f"which sparse vectors can have, got {type(index).__name__}"
+        )
+    names = [_name(one) for one in fields]
+    note, inside = Note.read(folder), folder / "zvec"
+    if note is None and not create:
+        raise StoreError(
+            f"no store at {folder}: check the path, or make one with ZvecStore({str(folder)!r})"
+        )
+    if note is None:
+        return _made(folder, index or FlatIndexParam(metric_type=MetricType.IP), fields)
+    try:
+        found = zvec.open(str(inside))
+    except (ValueError, RuntimeError) as error:
+        raise StoreError(f"{folder}: cannot open the store: {error}") from error
+    try:
+        _check_same(folder, found, index, names)
+    except StoreError:
+        found.close()
+        raise
+    return note, found
+
+
+def _name(field: FieldSchema) -> str:
+    if not isinstance(field, FieldSchema) or field.name in (DATA, RESIDUAL, CODE):
+        raise ConfigError(
+            "expected fields such as zvec.FieldSchema('lang', zvec.DataType.STRING, nullable=True)"
+            f", none named {DATA!r}, {RESIDUAL!r} or {CODE!r}, which csrkit keeps, got {field!r}"
+        )
+    return str(field.name)
+
+
+def _made(folder: Path, index: Index, fields: Sequence[FieldSchema]) -> tuple[Note, Collection]:
+    own = [
+        FieldSchema(DATA, zvec.DataType.STRING),
+        FieldSchema(RESIDUAL, zvec.DataType.STRING, nullable=True),
+    ]
+    code = zvec.VectorSchema(CODE, zvec.DataType.SPARSE_VECTOR_FP32, index_param=index)
+    try:
+        schema = zvec.CollectionSchema("csrkit", fields=[*own, *fields], vectors=[code])
+        folder.mkdir(parents=True, exist_ok=True)
+        found = zvec.create_and_open(str(folder / "zvec"), schema)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"zvec refuses the settings of the store: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise StoreError(f"{folder}: cannot make a store: {error}") from error
+    note = Note()
+    note.write(folder)
+    return note, found
+
+
+def _check_same(folder: Path, found: Collection, index: Index | None, names: Sequence[str]) -> None:
+    stored = found.schema.vectors[0].index_param
+    if index is not None and index.to_dict() != stored.to_dict():
+        raise StoreError(f"{folder} was made with the index {stored}, got {index}: leave it out")
+    there = {field.name for field in found.schema.fields}
+    if not there.issuperset(names):
+        raise StoreError(
+            f"{folder} was made with the fields {sorted(there - {DATA, RESIDUAL})}, got "
+            f"{sorted(names)}: fill a new folder"
+        )
