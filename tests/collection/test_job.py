@@ -81,13 +81,25 @@ def test_every_point_gets_its_code_and_nothing_else_changes(
     assert (marker.job, marker.fingerprint) == (job.manifest.job, model.fingerprint)
 
 
-def test_a_model_is_fitted_to_the_collection(home: EdgeHome, tmp_path: Path) -> None:
+def test_a_model_is_fitted_to_the_collection(
+    home: EdgeHome, tmp_path: Path, model: CSRModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `fit` as it is called: it has tests of its own, and takes seconds to load."""
     from csrkit import FitConfig
 
-    config = FitConfig(n_latents=48, ladder=(4, 8), steps=3)
+    config, given = FitConfig(seed=5), []
+
+    def fit(rows: Any, **options: Any) -> CSRModel:
+        given.append(rows)
+        assert options == {"config": config, "progress": False}
+        return model
+
+    monkeypatch.setattr("csrkit.fitting.fit", fit)
     job = compressed(home, tmp_path, None, config=config)
-    assert (job.model.dim, job.model.n_latents) == (24, 48)
-    assert job.model.config.provenance.rows == N
+    everything = home.read(point_ids(N), vector="dense").vectors
+    assert everything is not None
+    assert {row.tobytes() for row in given[0]} == {row.tobytes() for row in everything}
+    assert job.manifest.fingerprint == model.fingerprint
     assert_coded(home, job)
 
 

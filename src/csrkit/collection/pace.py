@@ -31,7 +31,7 @@ class Pace:
         attempts: Calls in a row that may fail before the run is given up.
         base_s: Seconds before the second attempt.
         cap_s: Longest wait in seconds; a server that asks for more ends the run.
-        sleep: What waits, for tests.
+        sleep: What waits, for tests; None is `time.sleep`.
         clock: What tells the seconds, for tests.
 
     Raises:
@@ -46,7 +46,7 @@ class Pace:
         attempts: int = 8,
         base_s: float = 0.5,
         cap_s: float = 60.0,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         is_rate = isinstance(rate, Real) and not isinstance(rate, bool) and rate > 0
@@ -60,7 +60,7 @@ class Pace:
         self.retries = 0
         self._failures = 0
         self._rate, self._attempts, self._base_s, self._cap_s = rate, attempts, base_s, cap_s
-        self._sleep, self._clock = sleep, clock
+        self._sleep, self._clock = sleep or time.sleep, clock
         self._free_at = clock()
 
     def limit(self, points: int) -> None:
