@@ -55,7 +55,7 @@ class Shape(NamedTuple):
     searches: int
 
 
-FULL = Shape(20_000, 4096, 32, 16, 3, 400)
+FULL = Shape(20_000, 4096, 32, 16, 3, 150)
 TOY = Shape(300, 128, 8, 4, 1, 5)
 Connection = psycopg.Connection[Any]
 

@@ -331,15 +331,16 @@ def _payload(one: int | str, payload: Payload | None) -> dict[str, Any]:
 
 
 def _json(value: Any, depth: int) -> Any:
-    """Copy a JSON value; ValueError says what is none."""
+    """Copy a JSON value; ValueError says what is none. What is usual comes first: it is hot."""
     if depth == 0:
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return _text(value, "value") if kind is str else value
+    if kind is not int and kind is not float and isinstance(value, Mapping):
         return {_text(key, "key"): _json(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_json(item, depth - 1) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, int):
         if not -(2**63) <= value < 2**64:  # Qdrant would round it to a float
             raise ValueError(f"holds {value}, which no 64-bit integer can")
@@ -352,6 +353,8 @@ def _json(value: Any, depth: int) -> Any:
 
 
 def _text(value: Any, role: str) -> str:
+    if type(value) is str and value.isascii():
+        return value
     if not isinstance(value, str):
         raise ValueError(f"holds the {role} {value!r} of type {type(value).__name__}, not JSON")
     value.encode()  # UnicodeEncodeError is a ValueError: lone surrogates

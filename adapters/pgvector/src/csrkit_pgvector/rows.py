@@ -74,8 +74,10 @@ def in_order(upsert: Upsert) -> Upsert:
         The same, strings first, as PostgreSQL sorts a jsonb.
     """
     ids = upsert.ids
-    order = sorted(range(len(ids)), key=lambda row: (isinstance(ids[row], int), ids[row]))
-    if order == list(range(len(ids))):
+    rows, is_mixed = range(len(ids)), len(set(map(type, ids))) > 1
+    by_kind = [(isinstance(one, int), one) for one in ids] if is_mixed else ids
+    order = sorted(rows, key=by_kind.__getitem__)
+    if order == list(rows):
         return upsert
     return Upsert(
         [ids[row] for row in order],
