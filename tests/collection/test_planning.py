@@ -210,7 +210,11 @@ def test_a_home_is_released_whatever_happens(tmp_path: Path) -> None:
     url = f"edge://{tmp_path / 'shard'}"
     with pytest.raises(ConfigError, match="no dense vector 'text'"):
         plan(url, vector="text")
-    EdgeHome(tmp_path / "shard").close()  # nobody holds it
+    own = EdgeHome(tmp_path / "shard")  # nobody holds it
+    with pytest.raises(ConfigError, match="no dense vector 'text'"):
+        plan(own, vector="text")
+    assert own.describe().count == N  # a home that was passed in stays open
+    own.close()
 
 
 def test_the_same_seed_gives_the_same_recall(home: EdgeHome) -> None:

@@ -74,6 +74,7 @@ def test_settings_out_of_range(make: Make) -> None:
     refused(url, "expected a sample of at least 400 points, got sample=399", sample=399)
     refused(url, "expected a sample of at least 400 points, got sample=True", sample=True)
     refused(url, "at least 20 queries, got n_queries=19", n_queries=19)
+    refused(url, "expected a seed from 0, got seed=-1", seed=-1)
     refused(url, "expected k from 1 to 31 for 64 dimensions of float32, got k=32", k=32)
     refused(url, "up to the model's 160 latents, got k=200|from 1 to 31", k=200, model=model())
     for k in (0, -3, 4.0, True, (), (4, "8")):

@@ -108,6 +108,8 @@ def plan(
         ShapeError: If the queries are not (q, dim) finite, non-zero numbers.
         StoreError: If the home fails.
     """  # noqa: DOC502  # raised by helpers
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"expected a seed from 0, got seed={seed!r}")
     given = _loaded(model)
     _require(given)
     home = open_home(target, collection)
@@ -120,7 +122,8 @@ def plan(
         notes = [*_found_notes(home, source), *filter(None, [check_distance(source, drawn.rows)])]
         free = _free_disk(home) if free_disk is None else free_disk
     finally:
-        home.close()
+        if home is not target:  # a shard is locked while it is open, so not for longer than this
+            home.close()
     parts = parted(drawn, asked, n_queries, fits=given is None, seed=seed)
     model_used, fitted = (given, _given(given)) if given else _fit(parts, ks, config, progress)
     trial = _Trial(source, drawn, parts, model_used, ks)

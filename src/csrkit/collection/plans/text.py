@@ -114,7 +114,7 @@ def _spelled(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:,.0f} s"
+    return f"{max(seconds, 1):,.0f} s"
 
 
 def _field(name: str, text: str) -> Iterator[str]:
