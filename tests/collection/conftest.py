@@ -44,7 +44,7 @@ def old(
     rest: RestShim, old_client: QdrantClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RestShim:
     """A server that cannot add a vector to its collection, and jobs that take small steps."""
-    monkeypatch.setattr("csrkit.collection.backfill.RANGE_POINTS", 16)
+    monkeypatch.setattr("csrkit.collection.backfill.RANGE_POINTS", 30)
     monkeypatch.setattr("csrkit.collection.pace.time.sleep", lambda seconds: None)
     rest.reset(tmp_path)
     rest.version = OLD

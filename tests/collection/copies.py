@@ -64,7 +64,7 @@ def fill_richly(shim: RestShim, client: QdrantClient, n: int) -> None:
         hnsw_config=models.HnswConfigDiff(m=12, payload_m=4),
         optimizers_config=models.OptimizersConfigDiff(indexing_threshold=77),
         wal_config=models.WalConfigDiff(wal_capacity_mb=8),
-        strict_mode_config=models.StrictModeConfig(enabled=True, upsert_max_batchsize=12),
+        strict_mode_config=models.StrictModeConfig(enabled=True, upsert_max_batchsize=20),
         metadata={"owner": "search team"},
     )
     client.create_payload_index("docs", "cat", models.PayloadSchemaType.INTEGER)

@@ -215,7 +215,7 @@ def test_batches_keep_to_what_strict_mode_allows(
 
     monkeypatch.setattr(QdrantPair, "write", seen)
     copied(old_client, tmp_path)
-    assert max(sizes) == 12  # of ranges of 16
+    assert max(sizes) == 20  # of ranges of 30
 
 
 # -- late writes ----------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_batches_keep_to_what_strict_mode_allows(
 def meddle(old: RestShim, client: QdrantClient) -> None:
     """Insert, delete, and change in every way a point can be changed."""
     ids, rows = point_ids(N), embeddings(N, seed=3)
-    client.delete("docs", [ids[3], ids[55]], wait=True)
+    client.delete("docs", [ids[3], ids[-1]], wait=True)
     client.upsert("docs", [point(i, 10**7 + i, rows[i]) for i in range(30)], wait=True)
     change, shard = qe.UpdateOperation, old["docs"].shard
     shard.update(change.overwrite_payload([ids[5]], {"cat": 1, "new": [None]}))

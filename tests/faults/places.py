@@ -129,7 +129,7 @@ def _name(url: str) -> str:
 @contextmanager
 def _client(url: str) -> Iterator[QdrantClient]:
     address = url.replace("qdrant://", "http://").rpartition("/")[0]
-    client = QdrantClient(url=address, check_compatibility=False)
+    client = QdrantClient(url=address, timeout=60, check_compatibility=False)
     try:
         yield client
     finally:
