@@ -362,3 +362,15 @@ def test_the_manifest_says_what_the_job_is(home: EdgeHome, tmp_path: Path, model
     manifest = json.loads((tmp_path / "job" / "manifest.json").read_text())
     assert manifest["fingerprint"] == model.fingerprint
     assert manifest["url"] == f"edge://{tmp_path}/shard"
+
+
+def test_a_shard_in_a_folder_with_an_odd_name_is_opened_again(
+    tmp_path: Path, model: CSRModel
+) -> None:
+    for name in ("my shard", "50%41", "a#b?", "ü"):
+        make_shard(tmp_path / name, 20).close()
+        job = compressed(f"edge://{tmp_path / name}", tmp_path, model, job=tmp_path / f"{name}-job")
+        job.close()
+        again = Job.open(tmp_path / f"{name}-job", progress=False)
+        assert again.home.describe().title == str(tmp_path / name)
+        again.close()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import qdrant_edge as qe
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from csrkit.collection import Job, compress
 from csrkit.collection.home import Busy
@@ -187,3 +187,19 @@ def test_a_url_opens_the_same(shim: RestShim, tmp_path: Path) -> None:
     job.close()
     with pytest.raises(JobError, match="and this is the job"):
         compress(url, model=random_model(), k=8, job=tmp_path / "other", progress=False)
+
+
+@pytest.mark.parametrize("name", ["a#b", "50%41", "ü b", "日本語", "what?"])
+def test_a_name_that_a_url_would_misread_comes_back(
+    shim: RestShim, client: QdrantClient, tmp_path: Path, name: str
+) -> None:
+    params = models.VectorParams(size=24, distance=models.Distance.COSINE)
+    client.create_collection(name, vectors_config={"dense": params})
+    points = [models.PointStruct(id=1, vector={"dense": [1.0] * 24})]
+    client.upsert(name, points, wait=True)
+    job = compress(client, name, model=random_model(), k=8, job=tmp_path / "job", progress=False)
+    for target in (None, client):
+        again = Job.open(tmp_path / "job", target=target, progress=False)
+        assert (again.home.url, again.home.describe().count) == (job.home.url, 1)
+        again.close()
+    assert job.status().written == 1

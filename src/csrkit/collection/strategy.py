@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
 
 from csrkit.collection.backfill import BATCH_NUMBERS, Backfill, Coder, Swept
 from csrkit.collection.facts import Marker
@@ -17,6 +18,7 @@ from csrkit.collection.ledger import Ledger
 from csrkit.collection.ownership import checked_own, claim, release
 from csrkit.collection.switching import Copy
 from csrkit.errors import ConfigError, JobError
+from csrkit.stores._address import in_url
 
 if TYPE_CHECKING:
     from csrkit.collection.manifest import Manifest
@@ -162,18 +164,18 @@ def reopened(manifest: Manifest, target: Any = None) -> Home:
         ConfigError: If it is not there.
         StoreError: If it cannot be opened.
     """  # noqa: DOC502  # raised by helpers
-    place, _, name = manifest.url.rpartition("/")
+    place, _, _ = manifest.url.rpartition("/")
 
-    def opened(name: str) -> Home:
+    def opened(url: str) -> Home:
         if hasattr(target, "update_vectors"):  # a client
-            return open_home(target, name)
-        return open_home(f"{place}/{name}" if target is None else target)
+            return open_home(target, unquote(url.rpartition("/")[2]))
+        return open_home(url if target is None else target)
 
-    if manifest.copy_of is not None:
-        with suppress(ConfigError):
-            return opened(name)
-        name = manifest.title
-    return opened(name)
+    if manifest.copy_of is None:
+        return opened(manifest.url)
+    with suppress(ConfigError):
+        return opened(manifest.url)
+    return opened(f"{place}/{in_url(manifest.title)}")
 
 
 class InPlace:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from typing import NamedTuple, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from qdrant_client import QdrantClient
 
 from csrkit.errors import ConfigError
 
-__all__ = ["Address"]
+__all__ = ["Address", "in_url"]
+
+
+def in_url(collection: str) -> str:
+    """Spell the name of a collection as the last part of a URL, readably where that is clear.
+
+    Args:
+        collection: Its name.
+
+    Returns:
+        The name, with what a URL would misread written as ``%23``; `Address.of` reads it back.
+    """
+    return re.sub(r"[%#?/\\\s\x00-\x1f\x7f]", lambda found: quote(found[0], safe=""), collection)
 
 
 class Address(NamedTuple):

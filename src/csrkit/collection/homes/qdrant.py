@@ -21,6 +21,7 @@ from csrkit.collection.home import (
     Marker,
     Page,
     PointId,
+    id_order,
 )
 from csrkit.collection.homes._points import behind, hits_of, names_of, page_of, usable_page
 from csrkit.collection.homes._server import Server
@@ -35,7 +36,7 @@ from csrkit.collection.homes._spelling import (
     version_of,
 )
 from csrkit.errors import ConfigError, StoreError
-from csrkit.stores._address import Address
+from csrkit.stores._address import Address, in_url
 from csrkit.stores._collection import Collection
 from csrkit.stores._ids import stored_id
 from csrkit.stores._retry import Retry
@@ -105,7 +106,7 @@ class QdrantHome:
     @property
     def url(self) -> str:
         """Where it is, without any secret."""
-        return f"{self._server.address or 'qdrant://'}/{self.title}"
+        return f"{self._server.address or 'qdrant://'}/{in_url(self.title)}"
 
     def _info(self) -> models.CollectionInfo:
         info = self._server.call(
@@ -184,8 +185,8 @@ class QdrantHome:
                 with_payload=False,
             ),
         )
-        ids = dict.fromkeys(stored_id(point.id) for point in answer.points)
-        return usable_page(self, list(ids), vector)
+        ids = {stored_id(point.id) for point in answer.points}
+        return usable_page(self, sorted(ids, key=id_order), vector)  # all points: one order
 
     # -- points -----------------------------------------------------------------------
 
