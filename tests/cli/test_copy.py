@@ -58,6 +58,7 @@ def test_a_copy_from_beginning_to_end(
     assert f"copy     {copy}" in run("status", job).stdout
     assert "make an alias" in run("cutover", job, "--no-verify", code=4).stderr
     server.aliases["live"] = "docs"
+    assert "move the aliases to the copy" in run("cutover", job, "--dry-run").stdout
     assert "search using='csr' by the aliases live" in run("cutover", job, "--no-verify").stdout
     assert server.aliases == {"live": copy}
     lost = models.PointStruct(id=10**6, vector={}, payload={})

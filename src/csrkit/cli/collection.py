@@ -205,7 +205,8 @@ def compress(
                 rate=rate,
                 progress=bar_wanted(progress),
             )
-        facts = _facts(work.folder, work.status(), f"added {name!r}; next: cutover, or rollback")
+        did = f"added {name!r}" if work.manifest.copy_of is None else f"copied, with {name!r}"
+        facts = _facts(work.folder, work.status(), f"{did}; next: cutover, or rollback")
         if job is None:
             facts = replace(facts, notes=(_kept_in(work.folder),))
         work.close()
@@ -249,10 +250,12 @@ def status(job: JobFolder, as_json: Json = False) -> None:
     show(facts, _lines(facts), as_json=as_json)
 
 
-def _dry(folder: Path, did: str, *, as_json: bool) -> None:
+def _dry(folder: Path, did: str, *, copy: str | None = None, as_json: bool) -> None:
+    """Say what would be done, in other words if the job made a copy."""
     from csrkit.collection.status import read_status
 
-    facts = replace(_facts(folder, read_status(folder), did), dry_run=True)
+    status = read_status(folder)
+    facts = replace(_facts(folder, status, (status.copy and copy) or did), dry_run=True)
     show(facts, _lines(facts), as_json=as_json)
 
 
@@ -305,7 +308,11 @@ def cutover(
     from csrkit.collection.verdict import VerifyConfig
 
     if dry_run:
-        return _dry(job, "sweep, verify, and mark the codes as live", as_json=as_json)
+        did, copy = (
+            "sweep, verify, and mark the codes as live",
+            "sweep, verify, and move the aliases",
+        )
+        return _dry(job, did, copy=f"{copy} to the copy", as_json=as_json)
     gates = VerifyConfig(min_recall=min_recall, by=by, accept=tuple(accept or ()))
     with _opened(job, "cutover", progress, rate) as work:
         done = _cut_over(work, gates if verify else None)
@@ -340,7 +347,8 @@ def rollback(
     That is its vectors; or its copy, once the aliases are back.
     """
     if dry_run:
-        return _dry(job, "drop what the job added, and nothing else", as_json=as_json)
+        did, copy = "drop what the job added, and nothing else", "delete the copy, and nothing else"
+        return _dry(job, did, copy=f"move the aliases back, {copy}", as_json=as_json)
     with _opened(job, "rollback") as work:
         work.rollback(confirm=confirm)
         facts = _facts(job, work.status(), "rolled back: dropped what the job had added")
