@@ -23,6 +23,7 @@ Query and document take the same k. Per row, mean and standard deviation over th
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,12 +90,18 @@ def rows_of(data: Dataset, recipe: str, seed: int, options: argparse.Namespace) 
     labels = data.labels.docs if recipe == "csrv2" and data.labels and options.labels else None
     for ladder, served in ladders(recipe, options).items():
         settings: dict[str, Any] = {"recipe": recipe, "ladder": ladder, "seed": seed}
-        config = csrkit.FitConfig(
-            **settings, n_latents=options.latents, steps=options.steps, batch_size=options.batch
-        )
+        settings |= {"n_latents": options.latents, "steps": options.steps}
+        settings |= {"batch_size": options.batch, **dict(options.set)}
+        config = csrkit.FitConfig(**settings)
         model = csrkit.fit(data.docs, labels=labels, config=config, progress=False)
         for k in served:
             yield Row(data.name, recipe, k, ladder, seed, measure(model, data, k))
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Read ``name=value``, a setting of `FitConfig` in JSON."""
+    name, _, value = text.partition("=")
+    return name, json.loads(value)
 
 
 def parse() -> argparse.Namespace:
@@ -113,6 +120,7 @@ def parse() -> argparse.Namespace:
     add("--ladder", nargs="+", type=int, default=[8, 16, 32, 64], help="rungs of csrkit")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add("--no-labels", dest="labels", action="store_false", help="csrv2 without labels")
+    add("--set", nargs="+", type=setting, default=[], help="name=value of FitConfig, to try it")
     add("--out", type=Path, help="write OUT.md and OUT.json")
     options = parser.parse_args()
     if options.toy:
