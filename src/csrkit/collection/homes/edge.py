@@ -226,7 +226,8 @@ class EdgeHome:
         doing = f"set {codes.name!r} on {len(page.ids)} points"
         with self._reported(doing):
             records = self.shard.retrieve(page.ids, False, False)
-        there = {stored_id(record.id) for record in records}
+        is_whole = len(records) == len(page.ids)
+        there = set(page.ids if is_whole else [stored_id(one.id) for one in records])
         new = [
             self._edge.PointVectors(one, row)
             for one, row in zip(page.ids, rows, strict=True)
