@@ -12,7 +12,7 @@ import qdrant_edge as qe
 from typer.testing import Result
 
 Run = Callable[..., Result]
-N = 80
+N = 130
 LATE = [N, N + 1]
 
 
@@ -41,7 +41,7 @@ def write(shard: qe.EdgeShard, rows: Any, ids: Any) -> None:
 
 
 def monitored(run: Run, job: Path, *options: object, code: int = 0) -> Any:
-    quick = ("--sample", "60", "--queries", "8", "--max-load-ratio", "100", "--max-dead", "1")
+    quick = ("--sample", "110", "--queries", "8", "--max-load-ratio", "100", "--max-dead", "1")
     return json.loads(run("monitor", job, *quick, "--json", *options, code=code).stdout)
 
 
@@ -50,16 +50,16 @@ def test_it_ends_with_1_until_the_sweep_that_it_names(run: Run, job: Path) -> No
     assert [one["name"] for one in found["findings"]] == ["missing"]
     assert (found["points"], found["missing"], found["is_kept"]) == (N + 2, 2, False)
     assert f"`csrkit sweep {job} --missing-only`" in found["findings"][0]["sentence"]
-    lines = run("monitor", job, "--sample", "60", code=1).stdout
+    lines = run("monitor", job, "--sample", "110", code=1).stdout
     assert lines.startswith("ATTENTION: edge://")
-    assert "MISSING: 2 of 82 points have no code" in lines
+    assert "MISSING: 2 of 132 points have no code" in lines
     assert monitored(run, job, "--max-missing", "0.1", "--no-keep")["findings"] == []
     run("sweep", job, "--missing-only")
     assert monitored(run, job)["is_kept"]
     assert not monitored(run, job)["is_kept"]
-    lines = run("monitor", job, "--sample", "60", "--max-load-ratio", "100", "--max-dead", "1")
+    lines = run("monitor", job, "--sample", "110", "--max-load-ratio", "100", "--max-dead", "1")
     assert lines.stdout.startswith("ok: edge://")
-    assert "reference  60 points, FVU" in lines.stdout
+    assert "reference  110 points, FVU" in lines.stdout
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_it_ends_with_1_until_the_sweep_that_it_names(run: Run, job: Path) -> No
     [
         (("--where", "is_late=true"), 2),
         (("--where", f"n={N + 1}"), 1),
-        (("--where", "tag=t1"), 41),
-        (("--where", 'tag="t1"'), 41),
+        (("--where", "tag=t1"), 66),
+        (("--where", 'tag="t1"'), 66),
         (("--since", "n", N - 8), 10),
         (("--ids", "ids.txt"), 3),
     ],

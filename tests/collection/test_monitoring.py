@@ -168,6 +168,23 @@ def test_points_that_grow_alike_make_searches_dear(job: Job) -> None:
     assert "busiest" in names(monitor(job, some))
 
 
+def test_a_few_points_raise_no_alarm_and_are_no_reference(tmp_path: Path, model: CSRModel) -> None:
+    for n in (1, 2, 40):
+        make_shard(tmp_path / f"shard{n}", n).close()
+        home = EdgeHome(tmp_path / f"shard{n}")
+        folder = tmp_path / f"job{n}"
+        job = compress(home, model=model, k=8, job=folder, progress=False)
+        health = monitor(job, MonitorConfig(max_load_ratio=1.0, max_dead=0.0))
+        assert (health.ok, health.is_kept, health.points) == (True, False, n)
+        assert monitor(job, MonitorConfig(max_load_ratio=1.0), keep=True).is_kept
+        home.close()
+
+
+def test_a_run_without_recall_is_no_reference(job: Job) -> None:
+    assert not monitor(job, MonitorConfig(queries=0)).is_kept
+    assert monitor(job, QUICK).is_kept
+
+
 def test_latents_are_counted_as_by_hand(job: Job, model: CSRModel) -> None:
     health = monitor(job, MonitorConfig(sample=60, queries=0, seed=5))
     codes = model.encode(embeddings(N), k=8)

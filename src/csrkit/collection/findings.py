@@ -11,7 +11,10 @@ from csrkit.collection.health import Finding
 if TYPE_CHECKING:
     from csrkit.collection.health import Health, Latents, MonitorConfig, Quality
 
-__all__ = ["judged"]
+__all__ = ["LEAST", "judged"]
+
+LEAST = 100  # codes or points, below which chance decides
+_SIGMAS = 3  # by which the busiest of many latents has to exceed its limit
 
 _ANEW = "fit a model that has seen such points, by `csrkit compress` with another --name and --job"
 
@@ -109,7 +112,10 @@ def _drift(seen: Quality, health: Health, config: MonitorConfig) -> Iterator[Fin
 
 
 def _balance(now: Latents, fitted: Latents, config: MonitorConfig) -> Iterator[Finding]:
-    if now.load > config.max_load_ratio * fitted.load:
+    if now.codes < LEAST:
+        return
+    limit = min(1.0, config.max_load_ratio * fitted.load)
+    if now.load > limit + _SIGMAS * (limit * (1 - limit) / now.codes) ** 0.5:
         yield Finding(
             "busiest",
             now.load / fitted.load,

@@ -42,7 +42,7 @@ class MonitorConfig:
         max_recall_drop: By how much their recall@10 may be below the reference's.
         min_recall: Least recall@10; None sets no least one.
         max_load_ratio: How many times what the fit saw the load of the busiest latent and
-            the posting cost may be.
+            the posting cost may be; judged from 100 codes on, as `max_dead` is.
         max_dead: By how much the share of latents that never fire may exceed that of a
             sample of the same size from what the fit saw.
 
@@ -101,12 +101,14 @@ class Latents:
     """How evenly latents are used.
 
     Attributes:
+        codes: Codes looked at.
         busiest: The busiest latent.
         load: Share of the codes in which it fires.
         dead: Share of the latents that fire in none of the codes.
         posting_cost: Postings that one of these codes, as a query, visits per document.
     """
 
+    codes: int
     busiest: int
     load: float
     dead: float

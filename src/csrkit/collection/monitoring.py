@@ -69,8 +69,8 @@ def monitor(
         filter: The vendor's filter of the points to draw from; see `Home.matching`.
         which: The same in words, for the report.
         keep: Whether to keep this run as the reference of later ones, in the job folder, such
-            as one of new points that are searched well. None keeps the first uniform one
-            without findings.
+            as one of new points that are searched well. None keeps the first uniform one of
+            100 points or more, with recall and without findings.
 
     Returns:
         What was found, and the thresholds that were crossed.
@@ -87,7 +87,9 @@ def monitor(
     work = _Work(job, config or MonitorConfig(), job.home.describe())
     work.look(ids, filter, is_uniform)
     health = work.health(which or (_UNIFORM if is_uniform else "the points given"))
-    if keep or (keep is None and is_uniform and work.kept is None and health.ok):
+    is_good = health.ok and health.seen is not None and health.seen.recall is not None
+    is_good = is_good and len(work.every) >= findings.LEAST
+    if keep or (keep is None and is_uniform and work.kept is None and is_good):
         return _kept(job, health)
     return health
 
@@ -140,6 +142,7 @@ class _Work:
     latents: Latents | None = None
     fitted: Latents | None = None
     notes: list[str] = field(default_factory=list)
+    every: list[PointId] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         manifest = self.job.manifest
@@ -152,7 +155,7 @@ class _Work:
 
     def look(self, ids: Sequence[PointId] | None, filter: Any, is_uniform: bool) -> None:
         self._count_missing()
-        every = self._drawn(None)
+        self.every = every = self._drawn(None)
         self._latents(every)
         if not self.has_dense:
             self.notes.append(
@@ -213,7 +216,8 @@ class _Work:
         fired = loads * n
         pairs = float((fired * (fired - 1)).sum()) / (n * (n - 1))  # of two codes, never itself
         busiest = int(loads.argmax())
-        self.latents = Latents(busiest, float(loads[busiest]), float((loads == 0).mean()), pairs)
+        dead = float((loads == 0).mean())
+        self.latents = Latents(n, busiest, float(loads[busiest]), dead, pairs)
         self.fitted = _fitted(self.model, self.manifest.k, n)
         if self.fitted is None:
             self.notes.append(
@@ -332,4 +336,4 @@ def _fitted(model: CSRModel, k: int, n: int) -> Latents | None:
         return None
     busiest = int(loads.argmax())
     dead = float(((1 - loads) ** n).mean())
-    return Latents(busiest, float(loads[busiest]), dead, float(loads @ loads))
+    return Latents(n, busiest, float(loads[busiest]), dead, float(loads @ loads))
