@@ -20,7 +20,7 @@ from csrkit.collection.homes.edge import EdgeHome
 
 DATA = Path(__file__).parent / "data"
 TOY = os.environ.get("CSRKIT_TOY") == "1"  # little data, few steps: only shows that it runs
-EVERY, STEPS, LATENTS, BATCH = (30, 15, 256, 256) if TOY else (1, 500, None, 4096)
+EVERY, STEPS, LATENTS, BATCH = (30, 15, 256, 256) if TOY else (3, 300, 1536, 1024)
 
 
 def vectors(name: str) -> np.ndarray:
