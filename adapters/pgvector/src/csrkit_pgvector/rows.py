@@ -24,6 +24,7 @@ __all__ = ["copied", "in_order", "spelled_code", "unpacked"]
 
 _HEADER = 12  # bytes before the latents
 _JSONB = b"\1"  # version that goes before the text of a jsonb
+_encode = json.JSONEncoder(check_circular=False).encode  # payloads are trees: they were copied
 _LARGE = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+')  # a string, or 1e+16 and larger
 
 
@@ -115,7 +116,7 @@ def copied(
 
 def _json(payload: Mapping[str, Any]) -> str:
     """Spell a payload so that floats come back as floats: a jsonb forgets exponents, not zeros."""
-    text = json.dumps(payload)
+    text = _encode(payload)
     return _LARGE.sub(_written_out, text) if "e+" in text else text
 
 
