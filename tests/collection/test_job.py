@@ -15,7 +15,7 @@ from csrkit.collection import Job, compress
 from csrkit.collection.backfill import Backfill
 from csrkit.collection.home import Busy, Marker, Page
 from csrkit.collection.homes.edge import EdgeHome
-from csrkit.collection.ledger import Phase
+from csrkit.collection.ledger import Ledger, Phase
 from csrkit.errors import ConfigError, FormatError, JobError, StoreError
 from csrkit.model import CSRModel
 
@@ -139,6 +139,22 @@ def test_points_that_cannot_be_encoded_are_passed_over_and_named(
     home.shard.update(qe.UpdateOperation.update_vectors(repaired))
     assert job.sweep(stale=False).written == 1
     assert sorted(dict(job.status().reasons)) == [2, 3]
+
+
+def test_a_reject_whose_sweep_was_killed_is_none_after_the_next(
+    home: EdgeHome, tmp_path: Path, model: CSRModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.shard.update(qe.UpdateOperation.upsert_points([qe.Point(1, {"dense": [0.0] * 24}, {})]))
+    job = compressed(home, tmp_path, model)
+    repaired = [qe.PointVectors(1, {"dense": embeddings(1)[0].tolist()})]
+    home.shard.update(qe.UpdateOperation.update_vectors(repaired))
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "settle", lambda *_: (_ for _ in ()).throw(JobError("killed")))
+        with pytest.raises(JobError, match="killed"):
+            job.sweep()
+    assert job.status().rejects == 1
+    assert job.sweep().written == 0  # it was, before the kill
+    assert job.status().rejects == 0
 
 
 class Writer(EdgeHome):

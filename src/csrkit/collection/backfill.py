@@ -109,11 +109,14 @@ class Part:
         written: Points that got a code.
         gone: How many were deleted meanwhile.
         rejects: Points that cannot be encoded, with the reason.
+        seen: Points that were looked at, whether or not they were written: what an earlier
+            pass noted of them is out of date.
     """
 
     written: set[PointId] = field(default_factory=set)
     gone: int = 0
     rejects: dict[PointId, str] = field(default_factory=dict)
+    seen: set[PointId] = field(default_factory=set)
 
 
 class Backfill:
@@ -230,8 +233,8 @@ class Backfill:
         for page in pages:
             part = Part()
             work(page, part)
-            if part.written or part.rejects:
-                self._ledger.settle(part.written, part.rejects)
+            if part.written or part.rejects or part.seen:
+                self._ledger.settle(part.written | part.seen, part.rejects)
             total = total.plus(Swept(len(part.written), part.gone, len(part.rejects)))
         return total
 
@@ -248,6 +251,7 @@ class Backfill:
                 part.written.update(some)
 
         self._paced(ids, batch)
+        part.seen.update(ids)
 
     def _stale(self, ids: Sequence[PointId]) -> tuple[Page, dict[PointId, str]]:
         """Return new codes for those of the points whose stored ones are not theirs."""

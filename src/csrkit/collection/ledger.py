@@ -241,15 +241,15 @@ class Ledger:
 
     # -- rejects ----------------------------------------------------------------
 
-    def settle(self, written: Iterable[PointId], rejects: Mapping[PointId, str]) -> None:
+    def settle(self, seen: Iterable[PointId], rejects: Mapping[PointId, str]) -> None:
         """Note what a sweep found: new rejects, and points that are none any more.
 
         Args:
-            written: Points that got a code.
+            seen: Points that were looked at; those not among the rejects are none.
             rejects: Points that cannot be encoded, with the reason.
         """
         with self._reported("write"), self._transaction():
-            keys = [[json.dumps(one)] for one in written]
+            keys = [[json.dumps(one)] for one in seen]
             self._db.executemany("DELETE FROM rejects WHERE id = ?", keys)
             self._reject(rejects)
 
