@@ -90,6 +90,7 @@ def test_a_rival_is_named_that_takes_less_and_finds_as_much() -> None:
         "Use binary quantisation with rescoring instead, unless the disk has to" in verdict.words[0]
     )
     assert "228 B of memory per point instead of 4,196, recall 0.92 to 0.95" in verdict.words[0]
+    assert verdict.words[0].endswith("or find less. int8: 1,124 B for 0.97 to 1.00.")
 
 
 def test_codes_that_nothing_beats_are_not_advised_against() -> None:

@@ -148,10 +148,12 @@ def _instead(beside: Sequence[Option], rivals: Sequence[Option]) -> Option | Non
 def _memory(now: Option, front: Sequence[Option], instead: Option | None) -> Iterator[str]:
     told = "; ".join(f"{one.label}: {one.ram:,.0f} B for {span(one.best)}" for one in front)
     if instead is not None:
+        more = [one for one in front if one.ram > instead.ram]
+        also = "".join(f" {one.kind}: {one.ram:,.0f} B for {span(one.best)}." for one in more)
         yield (
             f"Use {instead.kind} quantisation with rescoring instead, unless the disk has to "
             f"shrink: {instead.ram:,.0f} B of memory per point instead of {now.ram:,.0f}, recall "
-            f"{span(instead.best)}. Codes take more, or find less."
+            f"{span(instead.best)}. Codes take more, or find less.{also}"
         )
         return
     if front[0].ram >= now.ram:
