@@ -204,7 +204,14 @@ def main() -> None:
         if shape is TOY:
             connection.execute("set enable_seqscan = off")
         rows.append(["HNSW, ef_search 100", *searching(connection, shape, nearest)])
-        head = ["execute, us", "search, us", "execute, CPU us", "search, CPU us", "more, us", "more"]
+        head = [
+            "execute, us",
+            "search, us",
+            "execute, CPU us",
+            "search, CPU us",
+            "more, us",
+            "more",
+        ]
         print(table(["one query", *head], rows))
 
 
