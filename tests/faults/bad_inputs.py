@@ -31,7 +31,6 @@ TARGETS = (
     "qdrant:///docs",
     "qdrant://host",
     "qdrant://host:99999/docs",
-    "qdrant://ho st/docs",
     "qdrant://[::1/docs",
     "qdrant://127.0.0.1:1/docs",
     "qdrant://127.0.0.1:1/a/b",
