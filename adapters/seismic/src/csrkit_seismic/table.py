@@ -1,0 +1,81 @@
+"""`Table`: the codes, residuals, ids and payloads beside the index, by row.
+
+Rows are only ever added. A replaced or deleted row is dead, until `Table.compact`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csrkit.stores.adapter import Upsert
+from csrkit.vectors import SparseVectors
+
+__all__ = ["Table"]
+
+
+class Table:
+    """What is stored, in memory.
+
+    Attributes:
+        ids: Id of each row, dead ones included.
+        row_of: Row of each id that is stored.
+        payloads: Payload of each id that has one.
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[int | str] = []
+        self.row_of: dict[int | str, int] = {}
+        self.payloads: dict[int | str, dict[str, Any]] = {}
+        self._codes: list[SparseVectors] = []
+        self._residuals: list[NDArray[np.uint8]] = []
+
+    def put(self, upsert: Upsert) -> None:
+        """Add rows; those of the same ids before them die."""
+        first = len(self.ids)
+        self.ids += upsert.ids
+        self._codes.append(upsert.codes)
+        rest = upsert.residuals
+        self._residuals.append(
+            np.zeros((len(upsert.ids), 0), np.uint8) if rest is None else rest.copy()
+        )
+        self.row_of.update(zip(upsert.ids, range(first, len(self.ids)), strict=True))
+        for one, load in zip(upsert.ids, upsert.payloads or [], strict=False):
+            self.payloads.pop(one, None)
+            if load:
+                self.payloads[one] = load
+
+    def drop(self, ids: Sequence[int | str]) -> None:
+        """Let rows die."""
+        for one in ids:
+            self.row_of.pop(one, None)
+            self.payloads.pop(one, None)
+
+    def is_live(self, row: int) -> bool:
+        """Tell whether a row is the one of its id."""
+        return self.row_of.get(self.ids[row]) == row
+
+    @property
+    def codes(self) -> SparseVectors:
+        """All rows, dead ones included; not of a table that never had one."""
+        if len(self._codes) > 1:
+            self._codes = [SparseVectors.concat(self._codes)]
+        return self._codes[0]
+
+    @property
+    def residuals(self) -> NDArray[np.uint8]:
+        """Residuals of all rows, uint8 (n, width)."""
+        if len(self._residuals) > 1:
+            self._residuals = [np.concatenate(self._residuals)]
+        return self._residuals[0]
+
+    def compact(self) -> None:
+        """Forget the dead rows."""
+        if self._codes and len(self.row_of) < len(self.ids):
+            live = sorted(self.row_of.values())
+            self._codes, self._residuals = [self.codes[live]], [self.residuals[live]]
+            self.ids = [self.ids[row] for row in live]
+            self.row_of = {one: row for row, one in enumerate(self.ids)}
