@@ -90,7 +90,14 @@ class Address(NamedTuple):
                 f"QDRANT_API_KEY would travel to {self.host} unencrypted: use qdrant+https://, "
                 "or unset the variable"
             )
-        return QdrantClient(host=self.host, port=self.port, https=self.tls, api_key=key)
+        # its check runs in a thread that prints; what a server can do is asked when it matters
+        return QdrantClient(
+            host=self.host,
+            port=self.port,
+            https=self.tls,
+            api_key=key,
+            check_compatibility=False,
+        )
 
 
 def _is_loopback(host: str) -> bool:
