@@ -98,14 +98,17 @@ class ServerPlace:
             names = [
                 one.name.partition("__csrkit_")[0] for one in client.get_collections().collections
             ]
-            left, _ = client.scroll("docs", limit=10**6, with_vectors=["dense"])
+            left, _ = client.scroll("docs", limit=10**6, with_vectors=True)
         points = {str(one.id): one.model_dump(include={"payload", "vector"}) for one in records}
         for one in points.values():
             code = (one["vector"] or {}).get("csr")
             if code:
                 code |= dict(zip(("indices", "values"), _sorted(code), strict=True))
         metadata.get("csrkit.csr.job", {}).pop("job", None)  # drawn at random
-        originals = {str(one.id): one.model_dump(include={"payload", "vector"}) for one in left}
+        originals = {}
+        for one in left:
+            vectors = one.vector if isinstance(one.vector, dict) else {}
+            originals[str(one.id)] = {"payload": one.payload, "dense": vectors.get("dense")}
         return {"points": points, "metadata": metadata, "names": names, "originals": originals}
 
 
