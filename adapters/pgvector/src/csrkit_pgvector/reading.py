@@ -42,7 +42,7 @@ set_config('hnsw.iterative_scan', 'relaxed_order', false)
 def tune(table: Table, ef_search: int) -> bool:
     """Set what a search of the index needs, for the session.
 
-    With ``iterative_scan`` a filter does not leave fewer hits than asked for.
+    With ``iterative_scan`` a filter leaves as many hits as asked for, if the graph reaches them.
 
     Args:
         table: The table.
