@@ -5,7 +5,8 @@ their product. A plain float ``X.npy`` without a scale is taken as it is. Two la
 
     folder   docs, queries, relevant.npy (one row of docs per query), labels.npy (of docs) if any
     array    ``folder/embeddings`` or the path of any ``X.npy``: equal rows are dropped but one, and
-             1,000 random rows become the queries; labels.npy beside it is used if it fits
+             1,000 random rows become the queries; labels.npy (or category.npy) beside it is
+             used if it fits
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def _folder(path: Path, n_queries: int, n_docs: int | None) -> Dataset:
 
 def _split(path: Path, n_queries: int) -> Dataset:
     rows, labels = _unit(path), _optional(path.parent / "labels.npy")
+    if labels is None:
+        labels = _optional(path.parent / "category.npy")
     _, first = np.unique(rows, axis=0, return_index=True)
     order = np.random.default_rng(0).permutation(np.sort(first))  # the split is no seed's
     asked, kept = order[:n_queries], np.sort(order[n_queries:])

@@ -28,7 +28,7 @@ __all__ = ["Block", "Source", "open_source"]
 CHUNKS_PER_BLOCK = 32  # more mix better and read smaller pieces: 4096 x 768 float32 gives 393 kB
 DEFAULT_MEMORY = 512 << 20  # bytes of float32 up to which data is loaded once
 _PIECE_BYTES = 16 << 20  # float32 bytes read and checked at a time
-_PICK_ROWS = 128  # rows picked by number at a time: a kernel may map 1 MB around each
+_PICK_ROWS = 128  # rows picked by number at a time: a kernel may map many pages around each
 
 
 class Block(NamedTuple):
