@@ -13,31 +13,24 @@ allocated, and what is not understood is refused rather than skipped.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from csrkit.errors import ConfigError, FormatError, MissingExtra, ShapeError
 from csrkit.model.card import CARD_FORMAT, Card
 from csrkit.model.config import FORMAT, ModelConfig, array_shapes
+from csrkit.model.folder import Kind, read_arrays, read_json, replace_files, weights_bytes
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from csrkit.model.codec import CSRModel
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 README = "README.md"
-_KINDS = {  # what each is called, the bytes it usually has, and the most that are read
-    CONFIG: ("config", 2000, 1 << 20),
-    CARD: ("card", 20_000, 1 << 24),
-}
-_Json = TypeVar("_Json", bound="BaseModel")
-_PAIRED = "config_sha256"  # in the weights' metadata: which config they were saved with
+_CONFIG_KIND = Kind("config", 2000, 1 << 20, FORMAT)
+_CARD_KIND = Kind("card", 20_000, 1 << 24, CARD_FORMAT)
 
 
 def save(model: CSRModel, folder: Path) -> None:
@@ -49,19 +42,13 @@ def save(model: CSRModel, folder: Path) -> None:
 
     Raises:
         FormatError: If the path is an existing file.
-    """
-    from safetensors.numpy import save as to_bytes
-
-    if folder.exists() and not folder.is_dir():
-        raise FormatError(f"expected a folder to save the model to, got the file {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
+    """  # noqa: DOC502  # raised by `replace_files`
     arrays = {name: getattr(model, name) for name in _stored_shapes(model.config)}
     config = (model.config.model_dump_json(indent=2) + "\n").encode()
-    # one key of metadata: safetensors writes several in random order
-    weights = to_bytes(arrays, {_PAIRED: _digest(config)})
+    weights = weights_bytes(arrays, config)
     card = None if model.card is None else (model.card.model_dump_json(indent=1) + "\n").encode()
     # the config last: until it is there, the weights do not pair with the one beside them
-    _replace(
+    replace_files(
         folder, {WEIGHTS: weights, CARD: card, README: _readme(model).encode(), CONFIG: config}
     )
 
@@ -70,30 +57,6 @@ def _stored_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the arrays in a file of this format."""
     shapes = array_shapes(config)
     return {name: shapes[name] for name in shapes if config.format == 1 or name != "decoder"}
-
-
-def _digest(config: bytes) -> str:
-    return hashlib.sha256(config).hexdigest()
-
-
-def _replace(folder: Path, contents: dict[str, bytes | None]) -> None:
-    """Write all files aside, then move them in: a full disk leaves the old ones alone.
-
-    None takes away a file of a model that was saved there before.
-    """
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as aside:
-        for name, content in contents.items():
-            if content is None:
-                continue
-            with open(Path(aside, name), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for name, content in contents.items():
-            if content is None:
-                (folder / name).unlink(missing_ok=True)
-            else:
-                os.replace(Path(aside, name), folder / name)
 
 
 def load(folder: Path) -> CSRModel:
@@ -115,62 +78,14 @@ def load(folder: Path) -> CSRModel:
     if not (folder / CONFIG).is_file():
         raise FormatError(f"expected a model folder with a {CONFIG}, found none at {folder}")
     try:
-        config, content = _read_json(folder / CONFIG, ModelConfig, FORMAT)
-        arrays = _read_arrays(folder / WEIGHTS, config, _digest(content))
+        config, content = read_json(folder / CONFIG, ModelConfig, _CONFIG_KIND)
+        stored = read_arrays(folder / WEIGHTS, _stored_shapes(config), content, CONFIG)
+        arrays = {"decoder": stored["encoder"]} | stored
         has_card = (folder / CARD).exists()
-        card = _read_json(folder / CARD, Card, CARD_FORMAT)[0] if has_card else None
+        card = read_json(folder / CARD, Card, _CARD_KIND)[0] if has_card else None
         return CSRModel(config=config, **arrays, card=card)
     except (SafetensorError, OSError, ShapeError, ConfigError) as error:
         raise FormatError(f"{folder} is not a readable model: {error}") from error
-
-
-def _read_json(path: Path, kind: type[_Json], newest: int) -> tuple[_Json, bytes]:
-    """Return the object that a file holds, and its bytes."""
-    import json
-
-    from pydantic import ValidationError
-
-    what, usual, most = _KINDS[path.name]
-    if path.stat().st_size > most:
-        raise FormatError(f"{path} has {path.stat().st_size} bytes, a {what} has about {usual}")
-    content = path.read_bytes()
-    try:
-        parsed = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path} is not JSON: {error}") from error
-    found = parsed.get("format") if isinstance(parsed, dict) else None
-    if isinstance(found, int) and found > newest:
-        raise FormatError(
-            f"{path} has format {found}, this csrkit reads up to {newest}: upgrade csrkit"
-        )
-    try:
-        return kind.model_validate_json(content, strict=True), content
-    except ValidationError as error:
-        raise FormatError(f"{path} is not a model {what}: {error}") from error
-
-
-def _read_arrays(path: Path, config: ModelConfig, digest: str) -> dict[str, Any]:
-    from safetensors import safe_open
-
-    expected = _stored_shapes(config)
-    with safe_open(str(path), framework="np") as file:
-        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        if set(found) != set(expected):
-            raise FormatError(f"{path} holds {sorted(found)}, expected {sorted(expected)}")
-        for name, shape in expected.items():
-            entry = found[name]
-            if tuple(entry.get_shape()) != shape or entry.get_dtype() != "F32":
-                raise FormatError(
-                    f"{path}: expected {name} to be F32 of shape {shape}, "
-                    f"got {entry.get_dtype()} of shape {tuple(entry.get_shape())}"
-                )
-        if (file.metadata() or {}).get(_PAIRED) != digest:
-            raise FormatError(
-                f"{path} was not saved with the {CONFIG} beside it: "
-                "a save was cut short or one of them was changed, save the model again"
-            )
-        arrays = {name: file.get_tensor(name) for name in expected}
-    return {"decoder": arrays["encoder"]} | arrays
 
 
 def _readme(model: CSRModel) -> str:
