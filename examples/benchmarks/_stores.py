@@ -70,13 +70,18 @@ def memory(folder: Path) -> Iterator[Opened]:
     yield Opened(MemoryStore(), lambda: None, lambda: tracemalloc.get_traced_memory()[0])
 
 
+def on_disk(folder: Path) -> int:
+    """Return the bytes of the blocks that files take; some of them have holes."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
 @contextmanager
 def edge(folder: Path) -> Iterator[Opened]:
     """Open an `EdgeStore`."""
 
     def occupied() -> int:
         store.flush()
-        return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+        return on_disk(folder)
 
     with EdgeStore(folder / "index") as store:
         yield Opened(store, store.optimize, occupied)
@@ -121,6 +126,46 @@ def pgvector(folder: Path, *, index: bool) -> Iterator[Opened]:
         yield Opened(store, settle, occupied, partial(spent, connection.info.backend_pid))
 
 
+@contextmanager
+def in_zvec(folder: Path, *, graph: bool) -> Iterator[Opened]:
+    """Open a `ZvecStore`."""
+    import zvec
+
+    from csrkit_zvec import ZvecStore
+
+    index = (zvec.HnswIndexParam if graph else zvec.FlatIndexParam)(metric_type=zvec.MetricType.IP)
+    store = ZvecStore(folder / "index", index=index)
+    try:
+        yield Opened(store, store.optimize, lambda: on_disk(folder))
+    finally:
+        store.close()
+
+
+@contextmanager
+def milvus(folder: Path) -> Iterator[Opened]:
+    """Open a `MilvusStore` over Milvus Lite."""
+    from csrkit_milvus import MilvusStore
+
+    store = MilvusStore(str(folder / "index.db"), "docs")
+    try:
+        yield Opened(store, lambda: None, lambda: on_disk(folder))
+    finally:
+        store.close()
+
+
+@contextmanager
+def seismic(folder: Path) -> Iterator[Opened]:
+    """Open a `SeismicStore`, whose folder holds what it has in memory."""
+    from csrkit_seismic import SeismicStore
+
+    def occupied() -> int:
+        store.save()
+        return on_disk(folder)
+
+    store = SeismicStore(folder / "index")
+    yield Opened(store, partial(store.build, threads=1), occupied)
+
+
 def spent(server: int) -> float:
     """Return the seconds of processor that this process and one of a server have used (Linux)."""
     words = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
@@ -131,6 +176,11 @@ _SQL: dict[str, Any] = {
     "tested": "PostgreSQL 18.4, pgvector 0.8.5",
     "in_place": "yes (`PgHome`)",
     "filters": "`psycopg.sql`",
+}
+_ZVEC: dict[str, Any] = {
+    "tested": "zvec 0.8.0",
+    "in_place": "no",
+    "filters": "zvec's strings, over declared keys",
 }
 KINDS = (
     Kind(
@@ -179,5 +229,42 @@ KINDS = (
         relaxed="as above; searches are checked where the graph misses nothing",
         opened=partial(pgvector, index=True),
         **_SQL,
+    ),
+    Kind(
+        store="`ZvecStore`",
+        search="exact",
+        limits="one process; 16,384 non-zeros, 100,000 hits",
+        relaxed="nothing",
+        opened=partial(in_zvec, graph=False),
+        **_ZVEC,
+    ),
+    Kind(
+        store="`ZvecStore`, `HnswIndexParam`",
+        search="approximate, HNSW",
+        limits="as above; recall is fixed when the graph is built",
+        relaxed="searches are checked where the graph misses nothing",
+        opened=partial(in_zvec, graph=True),
+        **_ZVEC,
+    ),
+    Kind(
+        store="`MilvusStore`",
+        tested="Milvus Lite 3.2.2, in Python",
+        in_place="no",
+        filters="Milvus's expressions",
+        search="exact",
+        limits="residuals of 49,151 bytes",
+        relaxed="negative weights of a query: Milvus refuses them",
+        opened=milvus,
+    ),
+    Kind(
+        store="`SeismicStore`",
+        tested="pyseismic-lsr 0.5.4",
+        in_place="no",
+        filters="a callable of the payload",
+        search="approximate, Seismic",
+        limits="memory, one process",
+        relaxed="searches are checked with settings that skip nothing",
+        opened=seismic,
+        place="memory and folder",
     ),
 )
