@@ -1,0 +1,211 @@
+"""The two heads: a code over the vocabulary, and a mean vector.
+
+    sparse   z_v = log(1 + relu( s max_l (h_l . w_v + b_v) - c_v ))     s = dim^-1/4
+    dense    e   = mean_l h_l / |h_l|
+
+(arXiv 2502.15526 and its released code; the shift ``c`` is csrkit's, 0 there.) The maximum is
+taken over blocks of the sequence, so logits of (batch, length, vocabulary) never exist: not in
+the forward pass, and not for the backward one, which needs only where each maximum was. Its
+gradient is non-zero at the active latents alone, and so is the work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from csrkit.llm.backbone import Backbone
+
+__all__ = ["SparseHead", "dense_pool", "max_logits"]
+
+BLOCK_BYTES = 1 << 27  # of logits at a time; 128 MB are 8 positions of 32 texts, 128k tokens
+CALIBRATION_ENTRIES = 1 << 26  # logits kept to find a quantile: 256 MB
+
+
+def max_logits(
+    hidden: Float[Tensor, "batch length dim"],
+    mask: Bool[Tensor, "batch length"],
+    weight: Float[Tensor, "vocabulary dim"],
+    bias: Float[Tensor, " vocabulary"] | None = None,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+) -> Float[Tensor, "batch vocabulary"]:
+    """Return the largest logit of each token of the vocabulary over the real positions.
+
+    Args:
+        hidden: Last hidden states.
+        mask: True at real tokens.
+        weight: Rows of the language-model head.
+        bias: Its bias, if it has one.
+        block_bytes: Most bytes of logits at a time, but for one position at least.
+
+    Returns:
+        float32; -inf for a text without a real token. Gradients go to hidden, weight and
+        bias, through the first position that has the maximum.
+    """
+    args = (hidden, mask, weight, bias, block_bytes)
+    if torch.is_grad_enabled():
+        best: Tensor = _MaxLogits.apply(*args)  # type: ignore[no-untyped-call]  # torch's own stubs
+        return best
+    return _running_max(*args, positions=False)[0]
+
+
+def _running_max(
+    hidden: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    block_bytes: int,
+    *,
+    positions: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the maxima, and where they are if asked for, block by block of the sequence."""
+    batch, length, _ = hidden.shape
+    vocabulary = len(weight)
+    step = max(1, block_bytes // (4 * batch * vocabulary))
+    best = hidden.new_full((batch, vocabulary), -torch.inf, dtype=torch.float32)
+    where = torch.zeros_like(best, dtype=torch.int32) if positions else None
+    for start in range(0, length, step):
+        block = slice(start, start + step)
+        logits = functional.linear(hidden[:, block], weight, bias)
+        logits.masked_fill_(~mask[:, block, None], -torch.inf)
+        if where is None:
+            torch.maximum(best, logits.amax(dim=1).float(), out=best)
+            continue
+        top = logits.max(dim=1)
+        rises = top.values > best
+        torch.where(rises, top.indices.to(torch.int32) + start, where, out=where)
+        torch.where(rises, top.values.float(), best, out=best)
+    return best, where
+
+
+class _MaxLogits(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        block_bytes: int,
+    ) -> Tensor:
+        best, where = _running_max(hidden, mask, weight, bias, block_bytes, positions=True)
+        ctx.save_for_backward(hidden, weight, where)
+        ctx.has_bias = bias is not None
+        return best
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, where = ctx.saved_tensors
+        grad = grads[0]
+        batch, length, dim = hidden.shape
+        rows, latents = grad.nonzero(as_tuple=True)
+        states = rows * length + where[rows, latents].long()
+        # one entry per active latent: what each state gave to each row of the head
+        through = torch.sparse_coo_tensor(
+            torch.stack([states, latents]),
+            grad[rows, latents],
+            (batch * length, len(weight)),
+            check_invariants=False,
+        )
+        to_hidden = to_weight = None
+        if ctx.needs_input_grad[0]:
+            flat = torch.sparse.mm(through, weight.float())
+            to_hidden = flat.view(batch, length, dim).to(hidden.dtype)
+        if ctx.needs_input_grad[2]:
+            flat = torch.sparse.mm(through.t(), hidden.reshape(-1, dim).float())
+            to_weight = flat.to(weight.dtype)
+        return to_hidden, None, to_weight, grad.sum(dim=0) if ctx.has_bias else None, None
+
+
+def dense_pool(
+    hidden: Float[Tensor, "batch length dim"],
+    mask: Bool[Tensor, "batch length"],
+    *,
+    renormalize: bool = False,
+) -> Float[Tensor, "batch dim"]:
+    """Return the mean of the unit vectors of the real tokens.
+
+    Args:
+        hidden: Last hidden states.
+        mask: True at real tokens.
+        renormalize: Scale the mean to norm 1. As published it is left shorter, and the
+            shorter the more its tokens disagree.
+
+    Returns:
+        float32, of norm at most 1; zero for a text without a real token.
+    """
+    unit = functional.normalize(hidden.float(), dim=-1)
+    kept = mask[..., None].to(unit.dtype)
+    mean = (unit * kept).sum(dim=1) / kept.sum(dim=1).clamp_min(1)
+    return functional.normalize(mean, dim=-1) if renormalize else mean
+
+
+class SparseHead(torch.nn.Module):
+    """What the language-model head of a backbone needs to make codes.
+
+    Attributes:
+        shift: float32 (vocabulary,), subtracted from the scaled logits.
+        scale: Factor on the logits.
+    """
+
+    def __init__(self, vocabulary: int, dim: int) -> None:
+        """Start with the published scale and no shift.
+
+        Args:
+            vocabulary: Rows of the language-model head.
+            dim: Width of the hidden states.
+        """
+        super().__init__()
+        self.shift = torch.nn.Parameter(torch.zeros(vocabulary))
+        self.scale = float(dim) ** -0.25
+
+    def forward(
+        self,
+        backbone: Backbone,
+        hidden: Float[Tensor, "batch length dim"],
+        mask: Bool[Tensor, "batch length"],
+        k: int | None = None,
+    ) -> Float[Tensor, "batch vocabulary"]:
+        """Make dense codes.
+
+        Args:
+            backbone: Whose language-model head is used.
+            hidden: Last hidden states.
+            mask: True at real tokens.
+            k: Keep the k largest of each row; None keeps all that are active.
+
+        Returns:
+            float32, zero or positive.
+        """
+        logits = max_logits(hidden, mask, backbone.weight, backbone.bias)
+        codes = torch.log1p(functional.relu(self.scale * logits - self.shift))
+        if k is None or k >= codes.shape[1]:
+            return codes
+        kept, latents = codes.topk(k, dim=1)
+        return torch.zeros_like(codes).scatter(1, latents, kept)
+
+    @torch.no_grad()
+    def calibrate_(self, logits: Float[Tensor, "texts vocabulary"], target: int) -> None:
+        """Set the shift so that texts have ``target`` active latents on average.
+
+        Without it nearly the whole vocabulary is active before training, scores are far
+        too large for a softmax, and the FLOPS loss is all there is. Each token is compared
+        with its own mean, since a logit that is high everywhere tells nothing; what exceeds
+        it by more than one threshold for all tokens is active.
+
+        Args:
+            logits: Of `max_logits`, over a sample of documents.
+            target: Active latents per document, from 1 to the vocabulary.
+        """
+        scaled = self.scale * logits.float()
+        mean = scaled.mean(dim=0)
+        above = (scaled - mean).flatten()
+        place = min(above.numel() - 1, target * len(logits))
+        # torch.kthvalue counts from the smallest
+        threshold = above.kthvalue(above.numel() - place).values
+        self.shift.copy_(mean + threshold)

@@ -1,0 +1,141 @@
+"""Attention in both directions: it is there, it is looked for, and padding changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.llm.tiny import llama, tiny_backbone, tokenizer
+
+from csrkit.errors import ConfigError, FormatError
+from csrkit.llm import Backbone, load_backbone
+from csrkit.llm.backbone import Tokens, probe
+
+
+def four_d(model: Any, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """The independent way: a ready additive mask (batch, 1, length, length), all of it open."""
+    bias = torch.zeros(len(ids), 1, ids.shape[1], ids.shape[1])
+    bias.masked_fill_(~real[:, None, None, :], torch.finfo(torch.float32).min)
+    with torch.no_grad():
+        found = model.base_model(input_ids=ids, attention_mask=bias, use_cache=False)
+    states: torch.Tensor = found.last_hidden_state
+    return states
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("kv_heads", [1, 4])
+def test_states_are_those_of_an_open_mask(attention: str, kv_heads: int) -> None:
+    model = llama(attn_implementation=attention, num_key_value_heads=kv_heads)
+    ids = torch.randint(0, 40, (3, 7), generator=torch.Generator().manual_seed(1))
+    real = torch.ones(3, 7, dtype=torch.bool)
+    real[1, 4:] = False
+    causal = llama(attn_implementation=attention, num_key_value_heads=kv_heads)
+    expected = four_d(causal, ids, real)
+    with torch.no_grad():
+        states = load_backbone(model, tokenizer()).hidden(Tokens(ids, real))
+    assert torch.allclose(states[real], expected[real], atol=1e-5)
+
+
+def test_padding_on_either_side_changes_nothing(backbone: Backbone) -> None:
+    rows = backbone.tokenize(["the cat lives", "a dog lives at the lake"], 16)
+    right = backbone.pad(rows)
+    left = Tokens(right.ids.clone(), right.mask.clone())
+    count = len(rows[0])
+    left.ids[0], left.mask[0] = right.ids[0].roll(-count), right.mask[0].roll(-count)
+    assert not left.mask[0, 0]
+    assert left.mask[0, -1]
+    with torch.no_grad():
+        alone = backbone.hidden(backbone.pad(rows[:1]))[0]
+        assert torch.allclose(backbone.hidden(right)[0, :count], alone, atol=1e-5)
+        assert torch.allclose(backbone.hidden(left)[0, -count:], alone, atol=1e-5)
+
+
+def test_a_model_that_stays_causal_is_refused(backbone: Backbone) -> None:
+    backbone.model.config.is_causal = True
+    with pytest.raises(ConfigError, match=r"LlamaForCausalLM is causal: its first token does not"):
+        probe(backbone)
+
+
+def test_a_model_that_is_bidirectional_without_padding_alone_is_refused() -> None:
+    """What a flag on the attention layers gives: silently causal in every padded batch."""
+    model = llama(attn_implementation="sdpa")
+    for layer in model.model.layers:
+        layer.self_attn.is_causal = False
+    with pytest.raises(ConfigError, match="is causal"):
+        probe(Backbone(model, tokenizer()))
+
+
+def test_a_model_that_sees_padding_is_refused(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = backbone.model.base_model.forward
+    monkeypatch.setattr(
+        backbone.model.base_model,
+        "forward",
+        lambda **given: forward(**given | {"attention_mask": None}),
+    )
+    with pytest.raises(ConfigError, match="right padding changes"):
+        probe(backbone)
+
+
+def test_probe_leaves_the_model_as_it_was() -> None:
+    one = tiny_backbone()
+    one.model.train()
+    before = {name: value.clone() for name, value in one.model.state_dict().items()}
+    probe(one)
+    assert one.model.training
+    assert all(torch.equal(before[name], value) for name, value in one.model.state_dict().items())
+
+
+def test_a_folder_gives_the_same_states(backbone: Backbone, tmp_path: Path) -> None:
+    backbone.save(tmp_path / "llama")
+    assert not list((tmp_path / "llama").glob("*.bin"))
+    again = load_backbone(tmp_path / "llama")
+    tokens = backbone.pad(backbone.tokenize(["the cat lives at a lake"], 16))
+    with torch.no_grad():
+        assert torch.equal(backbone.hidden(tokens), again.hidden(tokens))
+    assert again.model.config.is_causal is False
+
+
+def test_texts_are_cut_to_a_length(backbone: Backbone) -> None:
+    assert backbone.tokenize(["the cat lives at a lake", ""], 3) == [[4, 12, 5], []]
+    assert backbone.tokenize([], 3) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nowhere/at/all", "expected a tokenizer at 'nowhere/at/all'"),
+        (object(), "expected a tokenizer with a model object, got a object alone"),
+    ],
+)
+def test_what_is_no_model_is_refused(given: Any, message: str) -> None:
+    with pytest.raises((ConfigError, FormatError), match=message):
+        load_backbone(given)
+
+
+def test_a_model_without_a_head_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a causal language model with a head"):
+        load_backbone(torch.nn.Linear(2, 2), tokenizer())
+
+
+def test_a_tokenizer_of_another_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a tokenizer of at most 12 tokens"):
+        load_backbone(llama(vocab_size=12), tokenizer())
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    tokenizer().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(FormatError, match=r"expected a folder .* of a causal language model"):
+        load_backbone(tmp_path)
+
+
+def test_pickled_weights_are_refused(backbone: Backbone, tmp_path: Path) -> None:
+    backbone.save(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(backbone.model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(FormatError, match="causal language model"):
+        load_backbone(tmp_path)
