@@ -76,7 +76,7 @@ clean:
 	touch $@
 
 .venv/.demo: EXTRAS = train,edge
-.venv/.test: EXTRAS = train,edge,parquet,hub,report,dev
+.venv/.test: EXTRAS = train,edge,parquet,hub,report,llm,dev
 .venv/.bench: EXTRAS = train,edge,bench
 .venv/.docs: EXTRAS = docs
 .venv/.test: PROJECTS = $(ADAPTERS:%="./%[test]")
