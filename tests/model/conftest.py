@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,3 +55,9 @@ def _dense_codes(model: CSRModel, x: np.ndarray, k: int) -> tuple[np.ndarray, np
 @pytest.fixture(scope="session")
 def dense_codes() -> Callable[[CSRModel, np.ndarray, int], tuple[np.ndarray, np.ndarray]]:
     return _dense_codes
+
+
+@pytest.fixture
+def saved(make_model: MakeModel, tmp_path: Path) -> Path:
+    make_model().save(tmp_path / "codec")
+    return tmp_path / "codec"
