@@ -5,8 +5,9 @@
 - **Time**: `Backfill.run` of a job on a shard of Qdrant's embedded engine, with a model of random
   weights, against encoding the same rows alone (residuals too where the job keeps them), in turns.
   "Engine" is what the vendor's code takes: the shard's calls, and turning its records into Python
-  objects. The rest is csrkit's own: listing, turning those objects into arrays and codes into
-  objects, the ledger. All are processor time of the one thread that works: waits for the disk and
+  lists. The rest is csrkit's own: listing, turning those lists into arrays and codes into the
+  vendor's objects, the ledger. "Objects" is what their constructors take of it, which are the
+  vendor's too. All are processor time of the one thread that works: waits for the disk and
   for other programs are no work.
   "Share" is encoding alone over csrkit's own; 100% would be a backfill that costs nothing besides.
 - **Memory**: the most that a process held which compresses a collection of so many points. Their
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -35,7 +37,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy is loaded: what others do is
 import numpy as np
 import qdrant_edge as qe
 from _common import heading, table, unit_rows
-from _simulated import Record, Simulated
+from _simulated import Simulated
 
 from csrkit.collection import CodeVector, compress
 from csrkit.collection.backfill import Backfill, Coder
@@ -43,11 +45,13 @@ from csrkit.collection.homes.edge import EdgeHome
 from csrkit.collection.ledger import Ledger
 from csrkit.collection.pace import Pace
 from csrkit.model import CSRModel, ModelConfig, Provenance, array_shapes
+from csrkit.vectors import SparseVectors
 
 K = 32
 SIZES = (100_000, 1_000_000)
 MB = 1e6
 CLOCK = time.thread_time
+COLUMNS = ("encode ms", "csrkit's own ms", "of it objects", "engine ms", "share", "without objects")
 
 
 class Shape(NamedTuple):
@@ -63,10 +67,17 @@ TOY = (Shape(300, 32, 64),)
 
 
 class Timed:
-    """A shard that adds up how long the vendor's code takes: calls, and reading its answers."""
+    """A shard that adds up how long the vendor's code takes: calls, and reading its answers.
+
+    Attributes:
+        seconds: What the vendor's code took.
+        besides: What measuring took: a record turns its vector into a list whenever it is asked,
+            so all are asked once more, one after the other as csrkit does it.
+    """
 
     def __init__(self, shard: Any) -> None:
-        self._shard, self.seconds = shard, 0.0
+        self._shard = shard
+        self.seconds = self.besides = 0.0
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._shard, name)
@@ -75,13 +86,36 @@ class Timed:
             start = CLOCK()
             try:
                 answer = call(*arguments)
-                if name == "retrieve":  # its records turn into lists only when they are asked
-                    return [Record(one.id, one.vector, one.payload) for one in answer]
-                return answer
             finally:
                 self.seconds += CLOCK() - start
+            if name == "retrieve" and arguments[-1]:  # with vectors
+                self._asked(answer)
+            return answer
 
         return timed
+
+    def _asked(self, records: list[Any]) -> None:
+        start = CLOCK()
+        for one in records:
+            _ = one.vector
+        taken = CLOCK() - start
+        self.seconds += taken
+        self.besides += taken
+
+
+def spelled(codes: SparseVectors, residuals: Any) -> float:
+    """Measure how long the vendor takes to make its objects of codes that are lists already."""
+    indices, values = codes.indices.tolist(), codes.values.tolist()
+    spans = [slice(*pair) for pair in pairwise(codes.indptr.tolist())]
+    lists = [(indices[span], values[span]) for span in spans]
+    rows = [None] * len(codes) if residuals is None else residuals.tolist()
+    rests: list[dict[str, Any]] = [{"csr_residual": row} if row else {} for row in rows]
+    start, points = CLOCK(), []
+    for number, ((latents, weights), rest) in enumerate(zip(lists, rests, strict=True)):
+        rest["csr"] = qe.SparseVector(latents, weights)
+        points.append(qe.PointVectors(number, rest))
+    qe.UpdateOperation.update_vectors(points)
+    return CLOCK() - start
 
 
 def random_model(shape: Shape) -> CSRModel:
@@ -100,34 +134,55 @@ def random_model(shape: Shape) -> CSRModel:
     return CSRModel(config=config, **arrays)
 
 
-def times(shape: Shape, folder: Path, repeats: int) -> Iterator[tuple[str, list[str]]]:
+class Turn(NamedTuple):
+    """Seconds of one turn.
+
+    Attributes:
+        alone: Encoding the rows, and nothing else.
+        own: The backfill without `engine`.
+        written: Of it, making the vendor's objects of the points to write.
+        engine: The vendor's calls, and reading its objects.
+    """
+
+    alone: float
+    own: float
+    written: float
+    engine: float
+
+
+def times(shape: Shape, folder: Path, repeats: int) -> Iterator[list[str]]:
     """Measure a backfill with and without residuals, in turns with encoding alone."""
     model, rows = random_model(shape), unit_rows(shape.rows, shape.dim)
     shard = Timed(filled(folder / "shard", rows))
     home = EdgeHome(folder / "shard", shard=shard)  # type: ignore[arg-type]
-    found: dict[bool, list[tuple[float, float, float]]] = {False: [], True: []}
+    found: dict[str, list[Turn]] = {"codes": [], "codes and residuals": []}
+    model.encode_residuals(rows[:9], model.encode(rows[:9], k=K))  # what is loaded at first use
     for turn in range(repeats):
-        for residuals, measured in found.items():
+        for name, turns in found.items():
+            width = model.residual_bytes if "residuals" in name else 0
             start = CLOCK()
             codes = model.encode(rows, k=K)
-            if residuals:
-                model.encode_residuals(rows, codes)
+            residuals = model.encode_residuals(rows, codes) if width else None
             alone = CLOCK() - start
-            vector = CodeVector("csr", shape.latents, model.residual_bytes if residuals else 0)
+            written = spelled(codes, residuals)
+            vector = CodeVector("csr", shape.latents, width)
             home.add(vector)
-            ledger = Ledger(folder / f"{turn}-{residuals}.db")
+            ledger = Ledger(folder / f"{turn}-{width}.db")
             work = Backfill(home, Coder(model, "dense", vector, K), ledger, pace())
-            start, shard.seconds = CLOCK(), 0.0
+            start, shard.seconds, shard.besides = CLOCK(), 0.0, 0.0
             work.run()
-            measured.append((alone, CLOCK() - start - shard.seconds, shard.seconds))
+            own = CLOCK() - start - shard.seconds - shard.besides
+            turns.append(Turn(alone, own, written, shard.seconds))
             assert ledger.tally().written == shape.rows
             ledger.close()
             home.drop(vector)
-    for residuals, measured in found.items():
-        alone, own, engine = (median(column) for column in zip(*measured, strict=True))
-        share = f"{median(one / two for one, two, _ in measured):.0%}"
-        name = "codes and residuals" if residuals else "codes"
-        yield name, [f"{1e3 * one:.0f}" for one in (alone, own, engine)] + [share]
+    for name, turns in found.items():
+        shares = (
+            median(one.alone / one.own for one in turns),
+            median(one.alone / (one.own - one.written) for one in turns),
+        )
+        cells = [f"{1e3 * median(column):.0f}" for column in zip(*turns, strict=True)]
+        yield [name, *cells, *(f"{share:.0%}" for share in shares)]
 
 
 def pace() -> Pace:
@@ -187,10 +242,9 @@ def main() -> None:
     heading("A backfill beside encoding alone", f"k={K}, medians of rounds", toy=options.toy)
     for shape in shapes:
         with tempfile.TemporaryDirectory() as folder:
-            found = times(shape, Path(folder), 1 if options.toy else options.repeats)
-            lines = [[name, *cells] for name, cells in found]
+            lines = list(times(shape, Path(folder), 1 if options.toy else options.repeats))
         first = f"{shape.rows} x {shape.dim} -> {shape.latents}"
-        print(table([first, "encode ms", "csrkit's own ms", "engine ms", "share"], lines), "\n")
+        print(table([first, *COLUMNS], lines), "\n")
     rows = []
     for points in (500, 1000) if options.toy else SIZES:
         command = [sys.executable, __file__, "--memory", str(points)]

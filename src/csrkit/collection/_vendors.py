@@ -103,7 +103,7 @@ class _Shard:
     def sparse(self, codes: SparseVectors) -> list[Any]:
         from csrkit.stores._engine import sparse
 
-        return sparse(codes)
+        return list(sparse(codes))
 
     def _spelled(self, vector: Any) -> Any:
         """Spell the client's sparse vectors as the engine's, and arrays as lists."""

@@ -61,18 +61,21 @@ class Coder:
         rows = page.vectors
         assert rows is not None  # it was read for this
         finite = np.asarray(np.isfinite(rows).all(axis=1))
-        usable = np.flatnonzero(finite & rows.any(axis=1))
+        is_usable = finite & rows.any(axis=1)
         rejects = {
             page.ids[row]: f"the vector {self.vector!r} is zero"
             if finite[row]
             else f"the vector {self.vector!r} is missing, or holds NaN or infinity"
-            for row in np.setdiff1d(np.arange(len(rows)), usable).tolist()
+            for row in np.flatnonzero(~is_usable).tolist()
         }
-        ids = [page.ids[row] for row in usable.tolist()]
-        codes = self.model.encode(rows[usable], k=self.k)
+        ids = page.ids
+        if rejects:
+            ids = [ids[row] for row in np.flatnonzero(is_usable).tolist()]
+            rows = rows[is_usable]
+        codes = self.model.encode(rows, k=self.k)
         residuals = None
         if self.codes.residual_bytes:
-            residuals = self.model.encode_residuals(rows[usable], codes)
+            residuals = self.model.encode_residuals(rows, codes)
         return Page(ids, codes=codes, residuals=residuals), rejects
 
 
@@ -151,6 +154,7 @@ class Backfill:
             StoreError: If the home fails for good.
         """
         for one in self._ledger.unfinished():
+            self._ledger.attempt(one)
             self._range(one, self._listed(one))
         for ids in self._home.ids(self._ledger.frontier(), size=RANGE_POINTS):
             self._range(self._ledger.begin(ids[0], ids[-1], len(ids)), ids)
@@ -165,7 +169,6 @@ class Backfill:
         return ids
 
     def _range(self, one: Range, ids: Sequence[PointId]) -> None:
-        self._ledger.attempt(one)
         part = Part()
         self._write(ids, part)
         self._ledger.finish(one, len(part.written), part.gone, part.rejects)

@@ -178,7 +178,7 @@ class Ledger:
     # -- ranges -----------------------------------------------------------------
 
     def begin(self, first: PointId, last: PointId, points: int) -> Range:
-        """Note a range that is about to be worked on.
+        """Note a range that is about to be worked on, for the first time.
 
         Args:
             first: Its first id.
@@ -190,14 +190,14 @@ class Ledger:
         """
         with self._reported("write"):
             cursor = self._db.execute(
-                "INSERT INTO ranges (first, last, points) VALUES (?, ?, ?)",
+                "INSERT INTO ranges (first, last, points, attempts) VALUES (?, ?, ?, 1)",
                 [json.dumps(first), json.dumps(last), points],
             )
         assert cursor.lastrowid is not None  # it was inserted
         return Range(cursor.lastrowid, first, last, points)
 
     def attempt(self, one: Range) -> None:
-        """Count an attempt at a range.
+        """Count another attempt at a range.
 
         Args:
             one: The range.

@@ -157,7 +157,7 @@ class PointStore(Holder, ABC, Generic[FilterT]):
     def _dense_sizes(self) -> dict[str, int]:
         """Return the width of each dense vector but the residuals, as they are now."""
 
-    def _named(self, codes: list[Any], batch: Upsert) -> list[dict[str, Any]]:
+    def _named(self, codes: Iterable[Any], batch: Upsert) -> list[dict[str, Any]]:
         """Return the named vectors of each point, the codes spelled as the vendor's."""
         if batch.residuals is None:
             return [{self._name: code} for code in codes]

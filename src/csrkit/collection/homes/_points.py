@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["behind", "dense_rows", "drawn", "hits_of", "names_of", "page_of", "usable_page"]
 
 _READ_ROWS = 1000  # of a sample, at a time
-
-
-class _Empty:
-    """A code that is not there."""
-
-    indices: tuple[int, ...] = ()
-    values: tuple[float, ...] = ()
 
 
 def names_of(codes: CodeVector) -> list[str]:
@@ -51,6 +44,9 @@ def page_of(
 ) -> Page:
     """Put records in the order that was asked for.
 
+    The vector of a record is asked for once, packed and let go before the next: the engine
+    makes a list of Python numbers each time, and a few of those stay in the processor's cache.
+
     Args:
         ids: Ids that were asked for.
         records: Those that are there, in any order.
@@ -63,14 +59,16 @@ def page_of(
     """
     found = {stored_id(record.id): record for record in records}
     there = [one for one in ids if one in found]
-    vectors = [_named(found[one].vector) for one in there]
     page = Page(there)
-    if dense is not None:
+    vectors = (_named(found[one].vector) for one in there)
+    if codes is not None:
+        page = _with_codes(page, vectors, codes, dense)
+    elif dense is not None:
         name, dim = dense
-        page = page._replace(vectors=dense_rows([one.get(name) for one in vectors], dim))
+        page = page._replace(vectors=dense_rows((one.get(name) for one in vectors), dim))
     if payload:
         page = page._replace(payloads=[dict(found[one].payload or {}) for one in there])
-    return page if codes is None else _with_codes(page, vectors, codes)
+    return page
 
 
 def _named(vector: Any) -> dict[str, Any]:
@@ -80,32 +78,51 @@ def _named(vector: Any) -> dict[str, Any]:
     return vector if isinstance(vector, dict) else {"": vector}
 
 
-def _with_codes(page: Page, vectors: list[dict[str, Any]], codes: CodeVector) -> Page:
-    names = names_of(codes)
-    is_coded = np.array([all(one.get(n) is not None for n in names) for one in vectors], bool)
-    rows = [one.get(codes.name, _Empty) for one in vectors]
-    page = page._replace(codes=_stacked(rows, codes.n_latents), is_coded=is_coded)
-    if not codes.residual_bytes:
-        return page
-    blank = [0.0] * codes.residual_bytes
-    rests = [one.get(names[1], blank) for one in vectors]
-    return page._replace(residuals=residual_rows(rests, codes.residual_bytes))
+def _with_codes(
+    page: Page,
+    vectors: Iterable[dict[str, Any]],
+    codes: CodeVector,
+    dense: tuple[str, int] | None,
+) -> Page:
+    """Take codes and residuals, and the dense vector if it is asked for, in one pass."""
+    names, blank = names_of(codes), [0.0] * codes.residual_bytes
+    packed = _packer(dense[1]) if dense else None
+    rows: list[bytes] = []
+    latents: list[Sequence[int]] = []
+    weights: list[Sequence[float]] = []
+    rests: list[Sequence[float]] = []
+    is_coded: list[bool] = []
+    for vector in vectors:
+        code, rest = vector.get(names[0]), vector.get(names[-1])
+        latents.append([] if code is None else code.indices)
+        weights.append([] if code is None else code.values)
+        is_coded.append(code is not None and rest is not None)
+        if codes.residual_bytes:
+            rests.append(blank if rest is None else rest)
+        if dense and packed:
+            rows.append(packed(vector.get(dense[0])))
+    return page._replace(
+        vectors=_joined(rows, dense[1]) if dense else None,
+        codes=_stacked(latents, weights, codes.n_latents),
+        is_coded=np.array(is_coded, bool),
+        residuals=residual_rows(rests, codes.residual_bytes) if codes.residual_bytes else None,
+    )
 
 
-def _stacked(rows: Sequence[Any], dim: int) -> SparseVectors:
+def _stacked(
+    latents: Sequence[Sequence[int]], weights: Sequence[Sequence[float]], dim: int
+) -> SparseVectors:
     """Stack sparse vectors; the engine promises no order of latents."""
     from scipy.sparse import csr_array
 
-    latents = [row.indices for row in rows]  # once: each access may copy
     counts = np.fromiter(map(len, latents), np.int64, len(latents))
     indptr = np.concatenate([[0], np.cumsum(counts)])
     indices = np.fromiter(chain.from_iterable(latents), np.int64, indptr[-1])
-    weights = chain.from_iterable(row.values for row in rows)
-    values = np.fromiter(weights, np.float32, indptr[-1])
-    return SparseVectors.from_scipy(csr_array((values, indices, indptr), shape=(len(rows), dim)))
+    values = np.fromiter(chain.from_iterable(weights), np.float32, indptr[-1])
+    return SparseVectors.from_scipy(csr_array((values, indices, indptr), shape=(len(latents), dim)))
 
 
-def dense_rows(rows: Sequence[Any], dim: int) -> NDArray[np.float32]:
+def dense_rows(rows: Iterable[Any], dim: int) -> NDArray[np.float32]:
     """Stack dense vectors.
 
     Args:
@@ -115,15 +132,29 @@ def dense_rows(rows: Sequence[Any], dim: int) -> NDArray[np.float32]:
     Returns:
         float32 (n, dim), a row of NaN for one that is missing or of another width.
     """
-    blank = [np.nan] * dim
-    whole = [row if row is not None and len(row) == dim else blank for row in rows]
-    pack = struct.Struct(f"{dim}f").pack  # in half the time that numpy takes for lists
-    try:
-        packed = bytearray().join([pack(*row) for row in whole])
-        return np.frombuffer(packed, np.float32).reshape(len(whole), dim)
-    except (OverflowError, struct.error):  # beyond float32, or null for NaN: rejected later
-        with np.errstate(over="ignore"):
-            return np.array(whole, dtype=np.float32).reshape(len(whole), dim)
+    return _joined(map(_packer(dim), rows), dim)
+
+
+def _joined(rows: Iterable[bytes], dim: int) -> NDArray[np.float32]:
+    packed = bytearray().join(rows)
+    return np.frombuffer(packed, np.float32).reshape(-1, dim)
+
+
+def _packer(dim: int) -> Callable[[Any], bytes]:
+    """Return what makes float32 out of a list of numbers, in half of numpy's time."""
+    pack = struct.Struct(f"{dim}f").pack
+    blank = np.full(dim, np.nan, np.float32).tobytes()
+
+    def packed(row: Any) -> bytes:
+        if row is None or len(row) != dim:
+            return blank
+        try:
+            return pack(*row)
+        except (OverflowError, struct.error):  # beyond float32, or null for NaN: rejected later
+            with np.errstate(over="ignore"):
+                return np.array(row, dtype=np.float32).tobytes()
+
+    return packed
 
 
 def hits_of(points: Iterable[Any]) -> list[Hit]:

@@ -217,25 +217,28 @@ class EdgeHome:
         The engine refuses a call that names a point which is gone, after it has applied
         the rest, so those are looked up first.
         """
-        assert page.codes is not None  # a page to write
-        rows: list[Any] = [{codes.name: code} for code in sparse(page.codes)]
-        if page.residuals is not None:
-            rest = residual_name(codes.name)
-            for row, residual in zip(rows, page.residuals.tolist(), strict=True):
-                row[rest] = residual
         doing = f"set {codes.name!r} on {len(page.ids)} points"
         with self._reported(doing):
             records = self.shard.retrieve(page.ids, False, False)
-        is_whole = len(records) == len(page.ids)
-        there = set(page.ids if is_whole else [stored_id(one.id) for one in records])
+        there = {stored_id(one.id) for one in records}
         new = [
-            self._edge.PointVectors(one, row)
-            for one, row in zip(page.ids, rows, strict=True)
+            self._edge.PointVectors(one, vector)
+            for one, vector in zip(page.ids, self._vectors(codes, page), strict=True)
             if one in there
         ]
         if new:
             self._update(doing, self._edge.UpdateOperation.update_vectors(new))
         return [one for one in page.ids if one not in there]
+
+    def _vectors(self, codes: CodeVector, page: Page) -> Iterator[dict[str, Any]]:
+        """Yield what is to be set on each point of a page."""
+        assert page.codes is not None  # a page to write
+        if page.residuals is None:
+            yield from ({codes.name: code} for code in sparse(page.codes))
+            return
+        rest = residual_name(codes.name)
+        for code, row in zip(sparse(page.codes), page.residuals, strict=True):
+            yield {codes.name: code, rest: row.tolist()}
 
     def drop(self, codes: CodeVector) -> None:
         """Remove the sparse vector and its residuals; see `Home.drop`."""
