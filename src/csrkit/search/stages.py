@@ -143,6 +143,11 @@ def stages(
             "expected dense= (the name of a vector, an array, or a function of ids) together "
             f"with rescore='dense', got {got} with rescore={rescore!r}"
         )
+    if rescore == "codes" and not hasattr(model, "estimate_cosines"):
+        raise ConfigError(
+            f"expected the codes of a CSRModel for rescore='codes', got a {type(model).__name__}, "
+            "whose codes decode to nothing: pass rescore=None, or rescore='dense' with dense="
+        )
     if isinstance(dense, str):
         return StoreStages(_with_dense(store, dense), dense)
     if rescore is None:
