@@ -337,7 +337,9 @@ def _json(value: Any, depth: int) -> Any:
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return _text(value, "value") if kind is str else value
-    if kind is not int and kind is not float and isinstance(value, Mapping):
+    if kind is int and -(2**63) <= value < 2**64:
+        return value
+    if kind is dict or (kind is not float and isinstance(value, Mapping)):
         return {_text(key, "key"): _json(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_json(item, depth - 1) for item in value]

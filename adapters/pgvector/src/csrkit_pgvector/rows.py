@@ -7,15 +7,15 @@ from 0, all big-endian: int32 width, count and 0, then the latents (int32), then
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import compress, pairwise
-from struct import pack
+from itertools import pairwise
+from struct import Struct
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_json
 
 from csrkit.stores.adapter import Upsert
 from csrkit.vectors import SparseVectors
@@ -24,8 +24,7 @@ __all__ = ["copied", "in_order", "spelled_code", "unpacked"]
 
 _HEADER = 12  # bytes before the latents
 _JSONB = b"\1"  # version that goes before the text of a jsonb
-_encode = json.JSONEncoder(check_circular=False).encode  # payloads are trees: they were copied
-_LARGE = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+')  # a string, or 1e+16 and larger
+_LARGE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+')  # a string, or 1e+16 and larger
 
 
 def spelled_code(code: SparseVectors) -> str:
@@ -91,34 +90,44 @@ def in_order(upsert: Upsert) -> Upsert:
 def copied(
     batch: Upsert, ids: Sequence[bytes], fields: Sequence[str]
 ) -> Iterator[tuple[bytes | None, ...]]:
-    """Yield the rows of a binary COPY, by far the fastest way in.
+    """Return the rows of a binary COPY, by far the fastest way in.
 
     Args:
         batch: What is to be stored.
         ids: The ids as their column takes them.
-        fields: Which of "payload", "code" and "residual" are to follow the id.
+        fields: Which of "payload", "code" and "residual" are to follow the id, in this order.
 
-    Yields:
+    Returns:
         One row per id.
     """
-    codes, wanted = batch.codes, [one in fields for one in ("payload", "code", "residual")]
+    columns: list[Sequence[bytes | None]] = [ids]
+    if "payload" in fields:
+        loads = batch.payloads or [{}] * len(ids)
+        columns.append([_JSONB + _json(load) if load else None for load in loads])
+    if "code" in fields:
+        columns.append(_packed(batch.codes))
+    if "residual" in fields and batch.residuals is not None:
+        columns.append(list(map(bytes, batch.residuals)))
+    return zip(*columns, strict=True)
+
+
+def _packed(codes: SparseVectors) -> list[bytes]:
+    """Spell codes as the server sends and reads them."""
+    head, dim = Struct(">iii").pack, codes.dim
     indices = codes.indices.astype(">i4").tobytes()
     values = codes.values.astype(">f4").tobytes()
-    loads = batch.payloads or [{}] * len(ids)
-    rests = [None] * len(ids) if batch.residuals is None else map(bytes, batch.residuals)
-    spans = pairwise((4 * codes.indptr).tolist())
-    for one, load, rest, (start, stop) in zip(ids, loads, rests, spans, strict=True):
-        head = pack(">iii", codes.dim, (stop - start) // 4, 0)
-        code = head + indices[start:stop] + values[start:stop]
-        payload = _JSONB + _json(load).encode() if load else None
-        yield one, *compress((payload, code, rest), wanted)
+    return [
+        head(dim, (stop - start) // 4, 0) + indices[start:stop] + values[start:stop]
+        for start, stop in pairwise((4 * codes.indptr).tolist())
+    ]
 
 
-def _json(payload: Mapping[str, Any]) -> str:
+def _json(payload: Mapping[str, Any]) -> bytes:
     """Spell a payload so that floats come back as floats: a jsonb forgets exponents, not zeros."""
-    text = _encode(payload)
-    return _LARGE.sub(_written_out, text) if "e+" in text else text
+    text = to_json(payload)
+    return _LARGE.sub(_written_out, text) if b"e+" in text else text
 
 
-def _written_out(found: re.Match[str]) -> str:
-    return found[0] if found[0].startswith('"') else f"{Decimal(found[0]):f}.0"
+def _written_out(found: re.Match[bytes]) -> bytes:
+    number = found[0].decode()
+    return found[0] if number.startswith('"') else f"{Decimal(number):f}.0".encode()

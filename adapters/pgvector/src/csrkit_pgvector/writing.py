@@ -6,6 +6,8 @@ leave no dead rows in the server's catalogue.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from psycopg.errors import UniqueViolation
 
 from csrkit.errors import StoreError
@@ -36,8 +38,10 @@ insert into {table} (%(columns)s) select id::%(type)s%(sources)s from pg_temp.cs
 where not exists (select from {table} t where t.{id} = s.id::%(type)s)
 order by 1 on conflict ({id}) do update set %(excluded)s
 """
-
-
+# the order keeps the planner from a scan that hopes for an early end
+_BETWEEN = """
+select from {table} where {id} between %s::jsonb and %s::jsonb order by {id} limit 1
+"""
 _BATCH = 10_000  # codes per COPY, which hold some megabytes
 
 
@@ -53,11 +57,12 @@ def write(table: Table, upsert: Upsert) -> None:
             column of ids cannot hold.
         psycopg.Error: If the server refuses.
     """  # noqa: DOC502  # raised by helpers
+    is_empty = not table.run("select exists (select from {table})")[0][0]
     for batch, _ in in_order(upsert).batches(_BATCH):
-        _write(table, batch)
+        _write(table, batch, is_new=is_empty)
 
 
-def _write(table: Table, batch: Upsert) -> None:
+def _write(table: Table, batch: Upsert, *, is_new: bool) -> None:
     texts = spelled(table, batch.ids)
     kept = ["code"] if batch.residuals is None else ["code", "residual"]
     if table.names.payload in table.columns:
@@ -75,7 +80,7 @@ def _write(table: Table, batch: Upsert) -> None:
         "changes": ", ".join(f"{{{one}}} = s.{one}" for one in changed),
         "excluded": ", ".join(f"{{{one}}} = excluded.{{{one}}}" for one in changed),
     }
-    if id_type(table) == "jsonb" and not _is_any_stored(table, texts):
+    if id_type(table) == "jsonb" and (is_new or not _is_any_stored(table, batch.ids, texts)):
         rows = copied(batch, [b"\1" + one.encode() for one in texts], kept)
         try:
             with table.connection.transaction():
@@ -117,8 +122,9 @@ def update(table: Table, batch: Upsert) -> set[str]:
     return {one for (one,) in table.run(_UPDATE % words + " returning s.id")}
 
 
-def _is_any_stored(table: Table, texts: list[str]) -> bool:
-    if not table.run("select exists (select from {table})")[0][0]:
+def _is_any_stored(table: Table, ids: Sequence[int | str], texts: list[str]) -> bool:
+    is_numbers = isinstance(ids[0], int)  # strings come first
+    if is_numbers and not table.run(_BETWEEN, texts[0], texts[-1]):
         return False
     there = "select exists (select from {table} where {id} = any(%s::text[]::jsonb[]))"
     return bool(table.run(there, texts)[0][0])

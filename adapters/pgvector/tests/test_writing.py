@@ -1,0 +1,66 @@
+"""What decides how a row is written: whether its id is there, or comes there meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import psycopg
+import pytest
+
+from csrkit.stores import MemoryStore
+from csrkit.stores.testing import assert_same_hits, random_codes
+from csrkit_pgvector import PgVectorStore
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name)[-50:]
+
+
+def test_numbers_before_between_and_among_those_that_are_there(
+    connection: Connection, table: str
+) -> None:
+    store, exact = PgVectorStore(connection, table), MemoryStore()
+    calls: list[list[int | str]] = [
+        [10, 20, 30],
+        [11, 19],  # between two of them
+        [1, 99],  # around all of them, and none is there
+        [5, 10, 15],  # one is there
+        [100, 101],
+        [2**64 - 1, 0],
+        ["10", "text"],  # no numbers
+        ["text", 10, 12],
+    ]
+    for seed, ids in enumerate(calls):
+        for target in (store, exact):
+            target.upsert(ids, random_codes(seed, len(ids)), [{"call": seed}] * len(ids))
+    assert store.count() == exact.count() == 16
+    queries = random_codes(99, 10)
+    assert_same_hits(store.search(queries, limit=20), exact.search(queries, limit=20), 20, 1e-5)
+
+
+def test_an_id_that_comes_while_an_empty_table_is_filled(
+    server: str, connection: Connection, table: str
+) -> None:
+    first = PgVectorStore(connection, table)
+    first.upsert([0], random_codes(0, 1))
+    first.delete([0])  # the table has its columns, and no rows
+    codes, second = random_codes(1, 3), PgVectorStore(server, table)
+    writer = threading.Thread(target=second.upsert, args=([4, 5, 6], codes, [{"by": 2}] * 3))
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+    with psycopg.connect(server, autocommit=True) as watcher:
+        with connection.transaction():
+            first.upsert([5], random_codes(2, 1), [{"by": 1}])
+            writer.start()  # sees no row, and waits for that of id 5
+            until = time.monotonic() + 60
+            while watcher.execute(waiting).fetchone() == (0,):
+                assert time.monotonic() < until
+        writer.join()
+    assert first.fetch([4, 5, 6]) == codes
+    payloads = {hit.id: hit.payload for hit in first.search(random_codes(3, 1, k=64))[0]}
+    assert payloads == {4: {"by": 2}, 5: {"by": 2}, 6: {"by": 2}}
+    second.close()
