@@ -188,7 +188,8 @@ def compress(
                 did += "; no alias leads to it, and a cutover needs one"
         url = seen.manifest.url
         found = collection_of(seen.found, url, vector, name)
-        notes = (*outlined(found, k, residuals), _kept_in(job or seen.folder))
+        said = [seen.warning] if seen.warning else []
+        notes = (*said, *outlined(found, k, residuals), _kept_in(job or seen.folder))
         facts = JobFacts(str(job or seen.folder), did, True, None, url, vector, name, k)
         facts = replace(facts, notes=notes)
     else:

@@ -22,6 +22,7 @@ from csrkit.collection.job import Job
 from csrkit.collection.manifest import Manifest, job_folder
 from csrkit.collection.ownership import refuse_fixed
 from csrkit.collection.pace import Pace
+from csrkit.collection.plans.target import collection_of, ranked_alike
 from csrkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -111,11 +112,14 @@ class Foreseen(NamedTuple):
         found: The collection.
         manifest: The job, which is not begun.
         folder: Its folder, if none is named.
+        warning: Why searches by codes may find other points than before, in words; None if
+            nothing is known that speaks for it.
     """
 
     found: Description
     manifest: Manifest
     folder: Path
+    warning: str | None
 
 
 def foreseen(
@@ -156,10 +160,10 @@ def foreseen(
 
 def _foreseen(home: Home, wanted: Manifest, strategy: StrategyName) -> Foreseen:
     found = home.describe()
-    found.source(wanted.vector)
+    warning = ranked_alike(home, collection_of(found, home.url, wanted.vector, wanted.name))
     original = _copied_from(home, found, strategy, wanted)
     manifest = wanted.model_copy(update={"copy_of": original})
-    return Foreseen(found, manifest, default_folder(home.url, wanted.name))
+    return Foreseen(found, manifest, default_folder(home.url, wanted.name), warning)
 
 
 def _loaded(model: Any) -> CSRModel | None:

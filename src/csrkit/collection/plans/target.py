@@ -28,6 +28,7 @@ __all__ = [
     "collection_of",
     "found_collection",
     "outlined",
+    "ranked_alike",
     "sized",
     "source_bytes",
 ]
@@ -39,6 +40,7 @@ _ITEM_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
 _UNIT = 1e-3  # lengths nearer to 1 than this: inner product and distance rank as the cosine
 _ALIKE, _TOO_FAR = 0.99, 0.9  # of the nearest 10 that two distances share
 _DEPTH = 10
+_ASKED, _AMONG = 50, 2000  # rows that serve as queries, and others that are ranked
 
 
 def source_bytes(source: Collection) -> int:
@@ -177,11 +179,6 @@ def outlined(source: Collection, k: int, residuals: bool) -> Iterator[str]:
             f"{source.engine} {source.version} cannot add a vector in place: a copy takes the "
             "size of the collection once more"
         )
-    if source.distance != "Cosine":
-        yield (
-            f"codes rank by the cosine and {source.vector!r} by {source.distance}: "
-            "`csrkit plan` measures whether these agree"
-        )
 
 
 def sized(n_bytes: float) -> str:
@@ -191,6 +188,27 @@ def sized(n_bytes: float) -> str:
         if n_bytes < 1000 or unit == "GB":
             break
     return f"{n_bytes:,.{1 if n_bytes < 100 else 0}f} {unit}"
+
+
+def ranked_alike(home: Home, source: Collection) -> str | None:
+    """Refuse a collection that ranks otherwise than by the cosine; reads a sample if it may.
+
+    Args:
+        home: The collection.
+        source: What it says of itself.
+
+    Returns:
+        A warning where it ranks a little differently, else None.
+
+    Raises:
+        ConfigError: If fewer than 9 of the nearest 10 agree.
+        StoreError: If the home fails.
+    """  # noqa: DOC502  # raised by helpers
+    if source.distance == "Cosine":
+        return None
+    rows = home.sample(_ASKED + _AMONG, source.vector).vectors
+    assert rows is not None  # it was asked for
+    return check_distance(source, rows)
 
 
 def check_distance(source: Collection, rows: Floats) -> str | None:
@@ -231,12 +249,16 @@ def agreement(rows: Floats, distance: str) -> float:
         distance: "Cosine", "Dot", "Euclid" or "Manhattan".
 
     Returns:
-        A share from 0 to 1, the mean over up to 50 of the rows as queries.
+        A share from 0 to 1, the mean over up to 50 of the rows as queries; 1 for 10 rows or
+        fewer.
     """
+    if len(rows) <= _DEPTH:
+        return 1.0  # all of them are among the nearest 10
     lengths = np.linalg.norm(rows, axis=1)
     if distance == "Cosine" or (distance != "Manhattan" and np.ptp(lengths) <= _UNIT * lengths[0]):
         return 1.0
-    asked, docs = rows[:50], rows[50:2050]
+    at = min(_ASKED, len(rows) // 4)
+    asked, docs = rows[:at], rows[at : at + _AMONG]
     depth = min(_DEPTH, len(docs))
     unit = docs / np.linalg.norm(docs, axis=1, keepdims=True)
     shared = []
