@@ -18,11 +18,20 @@ from csrkit.errors import MissingExtra
 
 if TYPE_CHECKING:
     from csrkit.llm.backbone import Backbone, load_backbone
+    from csrkit.llm.config import LLMConfig
     from csrkit.llm.data import Triple, read_corpus, read_triples
+    from csrkit.llm.files import load
+    from csrkit.llm.fitting import adapt, fit
+    from csrkit.llm.retriever import LLMRetriever
 
 __all__ = [
     "Backbone",
+    "LLMConfig",
+    "LLMRetriever",
     "Triple",
+    "adapt",
+    "fit",
+    "load",
     "load_backbone",
     "read_corpus",
     "read_triples",
@@ -30,7 +39,12 @@ __all__ = [
 
 _HOME = {
     "Backbone": "csrkit.llm.backbone",
+    "LLMConfig": "csrkit.llm.config",
+    "LLMRetriever": "csrkit.llm.retriever",
     "Triple": "csrkit.llm.data",
+    "adapt": "csrkit.llm.fitting",
+    "fit": "csrkit.llm.fitting",
+    "load": "csrkit.llm.files",
     "load_backbone": "csrkit.llm.backbone",
     "read_corpus": "csrkit.llm.data",
     "read_triples": "csrkit.llm.data",

@@ -145,8 +145,9 @@ class Backbone:
         Args:
             folder: Where to; made if needed.
         """
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        with _quiet():
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
 
 
 def load_backbone(
@@ -170,8 +171,7 @@ def load_backbone(
         FormatError: If the path holds no model or no tokenizer.
     """  # noqa: DOC502  # raised by helpers
     if isinstance(model, Backbone):
-        model.model.to(device)
-        return model
+        model, tokenizer = model.model, model.tokenizer
     if isinstance(model, str | os.PathLike):
         tokenizer = _read_tokenizer(model if tokenizer is None else tokenizer)
         model = _read_model(model, dtype)
@@ -240,11 +240,18 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide what libraries warn their own developers of."""
-    with warnings.catch_warnings():
-        for kind in (DeprecationWarning, FutureWarning):
-            warnings.simplefilter("ignore", kind)
-        yield
+    """Hide bars of a second, and what libraries warn their own developers of."""
+    log = transformers.utils.logging
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            for kind in (DeprecationWarning, FutureWarning):
+                warnings.simplefilter("ignore", kind)
+            yield
+    finally:
+        if shown:
+            log.enable_progress_bar()
 
 
 @torch.no_grad()

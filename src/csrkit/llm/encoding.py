@@ -1,0 +1,85 @@
+"""`TextEncoder`: from texts to codes and vectors, differentiable, one micro-batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, TypeAlias
+
+import torch
+
+from csrkit.llm.backbone import Backbone
+from csrkit.llm.config import LLMConfig
+from csrkit.llm.heads import SparseHead, dense_pool
+from csrkit.llm.objective import Codes
+
+__all__ = ["Side", "TextEncoder"]
+
+Side: TypeAlias = Literal["query", "document"]
+
+
+class TextEncoder:
+    """A backbone with its heads, and the settings that say how texts go through them.
+
+    Attributes:
+        backbone: The language model.
+        head: Scale and shift of the sparse head.
+        config: Lengths, prefixes, k, and which heads there are.
+    """
+
+    def __init__(self, backbone: Backbone, head: SparseHead, config: LLMConfig) -> None:
+        """Put the parts together; nothing is copied.
+
+        Args:
+            backbone: The language model.
+            head: On the same device.
+            config: The settings.
+        """
+        self.backbone = backbone
+        self.head = head
+        self.config = config
+
+    def tokenize(self, texts: Sequence[str], side: Side) -> list[list[int]]:
+        """Split texts into tokens, with the prefix and up to the length of their side.
+
+        Args:
+            texts: Any number of texts.
+            side: "query" or "document".
+
+        Returns:
+            One list of ids per text.
+        """
+        config = self.config
+        prefix = config.query_prefix if side == "query" else config.document_prefix
+        length = config.query_length if side == "query" else config.document_length
+        return self.backbone.tokenize(
+            [prefix + text for text in texts] if prefix else texts, length
+        )
+
+    def __call__(self, rows: Sequence[Sequence[int]], side: Side) -> Codes:
+        """Encode token ids in one go.
+
+        Args:
+            rows: Token ids of at least one text, not all empty.
+            side: Which k applies.
+
+        Returns:
+            One row per text.
+        """
+        config = self.config
+        tokens = self.backbone.pad(rows)
+        with self.arithmetic():
+            hidden = self.backbone.hidden(tokens)
+            k = config.query_k if side == "query" else config.document_k
+            return Codes(
+                self.head(self.backbone, hidden, tokens.mask, k) if config.is_sparse else None,
+                dense_pool(hidden, tokens.mask, renormalize=config.renormalize)
+                if config.is_dense
+                else None,
+            )
+
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """Return the context in which the model computes: autocast, where bfloat16 is asked for."""
+        if self.config.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(self.backbone.device.type, torch.bfloat16)
