@@ -14,18 +14,24 @@ It trains no tower (but for the last layer, with `csrkit.joint.encoders`) and re
 from csrkit.joint.captions import frequent_tokens
 from csrkit.joint.config import JointConfig
 from csrkit.joint.fitting import fit
+from csrkit.joint.measures import Found, Quality, Ways, caption_share, measure
 from csrkit.joint.model import JointModel, SharedWord, Word, load
 from csrkit.joint.sides import Side
 from csrkit.joint.spec import JointSpec
 
 __all__ = [
+    "Found",
     "JointConfig",
     "JointModel",
     "JointSpec",
+    "Quality",
     "SharedWord",
     "Side",
+    "Ways",
     "Word",
+    "caption_share",
     "fit",
     "frequent_tokens",
     "load",
+    "measure",
 ]
