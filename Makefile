@@ -5,6 +5,7 @@
 #   make lint    the static checks alone        make format   rewrite files as ruff wants them
 #   make bench   the benchmarks, each printing ratios from one run (minutes)
 #   make faults  jobs killed, disturbed, misled and written past, 50 and 1,000 times (half an hour)
+#   make answers the same 15,000 real codes in every store, compared rank by rank (minutes)
 #   make milvus-core   the adapter of Milvus on its C++ core, in an environment of its own (minutes)
 #   make docs    the site, into site/           make clean    forget .venv, caches and builds
 
@@ -17,7 +18,7 @@ SOURCES := $(shell find src examples/data -not -path '*__pycache__*' 2>/dev/null
 ADAPTERS := $(patsubst %/pyproject.toml,%,$(wildcard adapters/*/pyproject.toml))
 CHECKED := src $(addsuffix /src,$(ADAPTERS))
 
-.PHONY: demo test lint format bench faults milvus-core docs clean
+.PHONY: demo test lint format bench faults answers milvus-core docs clean
 .NOTPARALLEL:  # one pip at a time in one environment
 
 demo: .venv/.demo .venv/.installed
@@ -45,6 +46,9 @@ bench: .venv/.bench .venv/.test .venv/.installed .venv/.adapters
 
 faults: .venv/.test .venv/.installed
 	CSRKIT_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults
+
+answers: .venv/.test .venv/.installed .venv/.adapters
+	CSRKIT_EMBEDDINGS=examples/data OMP_NUM_THREADS=1 $(BIN)/pytest tests/contract/test_same_answers.py
 
 # The release of Milvus Lite that wraps the core; its pins are not those of constraints.txt.
 milvus-core: .venv/milvus-core/.installed
