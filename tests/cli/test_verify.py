@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 import qdrant_edge as qe
 from typer.testing import Result
+
+from csrkit.cli.cutover import cutover
+from csrkit.cli.verify import verify
 
 Run = Callable[..., Result]
 N = 120
@@ -93,7 +97,7 @@ def test_queries_with_judgements(run: Run, job: Path, rows: Any, tmp_path: Path)
     ("options", "words"),
     [
         (("--min-recall", "2"), "expected min_recall from 0 to 1, got 2.0"),
-        (("--filter", "tenant"), "expected --filter FIELD=VALUE, such as tenant=acme"),
+        (("--filter", "tenant"), "expected a condition FIELD=VALUE, such as tenant=acme"),
         (("--by", "nothing"), "expected by= to name a payload field"),
         (("--report", "nowhere/page.html"), "expected a file in a folder that exists"),
         (("--k", "999"), "expected k from 1 to n_latents=96"),
@@ -115,6 +119,33 @@ def test_a_cutover_is_gated(run: Run, job: Path, folder: Path) -> None:
     assert (done["phase"], done["did"]) == (
         "cutover",
         "cut over, 1 late points written: search using='csr'",
+    )
+
+
+def test_a_cutover_searches_as_it_is_told(run: Run, job: Path, rows: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "queries.npy", rows[200:210])
+    alike = ("--k", "1", "--rescore", "none", "--queries", tmp_path / "queries.npy", "--full")
+    found = json.loads(run("verify", job, *alike, "--json", code=1).stdout)
+    recall = found["searches"][0]["recall"]
+    assert found["searches"][0]["stage"] == "sparse"
+    refused = run("cutover", job, *alike, code=1).stderr
+    assert f"the engine's exact search is {recall['value']:.3f} [" in refused
+    gate = ("--min-recall", f"{recall['low'] - 1e-6:.6f}")
+    strict = run("cutover", job, *alike, *gate, "--min-query-recall", "1", code=1).stderr
+    assert "worst" in strict
+    by = ("--filter", "part=1", "--min-group-recall", "1")
+    assert "Within part=1 the" in run("cutover", job, *alike, *gate, *by, code=1).stderr
+    run("cutover", job, *alike, *gate)
+
+
+def test_a_cutover_takes_the_options_of_a_verification() -> None:
+    ours, theirs = (dict(signature(verb).parameters) for verb in (cutover, verify))
+    assert theirs.keys() - ours.keys() == {"qrels", "report"}  # of which no gate depends
+    assert ours.keys() - theirs.keys() == {"verify", "rate", "dry_run"}
+    shared = ours.keys() & theirs.keys()
+    assert all(
+        (ours[one].default, ours[one].annotation) == (theirs[one].default, theirs[one].annotation)
+        for one in shared
     )
 
 

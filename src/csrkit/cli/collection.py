@@ -1,4 +1,4 @@
-"""The verbs of a job on a collection that exists: compress, status, sweep, cutover, ...
+"""The verbs of a job on a collection that exists: compress, status, sweep, rollback, finalize.
 
 ``--dry-run`` says what would be done and writes nothing, not even a job folder.
 """
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csrkit.cli.exits import ExitCode, Interrupted, note
+from csrkit.cli.exits import Interrupted
 from csrkit.cli.options import Json, Progress
 from csrkit.cli.output import amount, bar_wanted, one_line, show, width
 
 if TYPE_CHECKING:
-    from csrkit.collection import Cutover, Job, Status, VerifyConfig
+    from csrkit.collection import Job, Status
 
-__all__ = ["compress", "cutover", "finalize", "rollback", "status", "sweep"]
+__all__ = ["compress", "finalize", "rollback", "status", "sweep"]
 
 JobFolder = Annotated[Path, typer.Argument(help="Job folder.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
@@ -279,59 +279,6 @@ def sweep(
         facts = _facts(job, work.status(), did)
     facts = replace(facts, points=0, written=swept.written, gone=swept.gone)  # not the backfill's
     show(facts, _lines(facts), as_json=as_json)
-
-
-def cutover(
-    job: JobFolder,
-    min_recall: Annotated[
-        float, typer.Option(help="Gate: lower end of the overall recall@10.")
-    ] = 0.9,
-    by: Annotated[
-        str | None, typer.Option(help="Payload field, such as tenant: judge each value apart.")
-    ] = None,
-    accept: Annotated[
-        list[str] | None, typer.Option(help="Check whose failure is accepted; may be repeated.")
-    ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Whether to verify before.")
-    ] = True,
-    rate: Rate = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    progress: Progress = None,
-) -> None:
-    """Sweep, verify, and mark the job ready to search.
-
-    Searches use the codes once their caller names them; the dense vector stays. The
-    aliases move to a copy, and what writes has to pause meanwhile.
-    Exit code 1, and nothing marked, if the verification fails.
-    """
-    from csrkit.collection.verdict import VerifyConfig
-
-    if dry_run:
-        did, copy = (
-            "sweep, verify, and mark the codes as live",
-            "sweep, verify, and move the aliases",
-        )
-        return _dry(job, did, copy=f"{copy} to the copy", as_json=as_json)
-    gates = VerifyConfig(min_recall=min_recall, by=by, accept=tuple(accept or ()))
-    with _opened(job, "cutover", progress, rate) as work:
-        done = _cut_over(work, gates if verify else None)
-        did = f"cut over, {done.swept.written:,} late points written: search using={done.using!r}"
-        if work.manifest.copy_of is not None:
-            did += f" by the aliases {', '.join(work.home.describe().aliases)}"
-        facts = _facts(job, work.status(), did)
-    show(facts, _lines(facts), as_json=as_json)
-
-
-def _cut_over(work: Job, gates: VerifyConfig | None) -> Cutover:
-    from csrkit.collection.verdict import NotVerified
-
-    try:
-        return work.cutover(verify=gates or False)
-    except NotVerified as error:
-        note(f"csrkit: {error}")
-        raise typer.Exit(ExitCode.GATE) from error
 
 
 def rollback(

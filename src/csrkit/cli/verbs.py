@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from csrkit import __version__
-from csrkit.cli.collection import compress, cutover, finalize, rollback, status, sweep
+from csrkit.cli.collection import compress, finalize, rollback, status, sweep
+from csrkit.cli.cutover import cutover
 from csrkit.cli.demo import demo
 from csrkit.cli.doctor import doctor
 from csrkit.cli.encode import encode

@@ -1,4 +1,4 @@
-"""Filters of the points that were written lately, as far as their payload tells."""
+"""Filters in words of a shell: by a field's value, and of the points that were written lately."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ def where(home: Home, text: str) -> Any:
     """
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise ConfigError(f"expected a condition FIELD=VALUE, such as batch=7, got {text!r}")
+        raise ConfigError(f"expected a condition FIELD=VALUE, such as tenant=acme, got {text!r}")
     return home.matching(name, _plain(value))
 
 
 def _plain(text: str) -> str | int | bool:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
-    return value if isinstance(value, str | int) else text
+    is_whole = isinstance(value, int) and -(2**63) <= value < 2**63  # as engines have them
+    return value if isinstance(value, str) or is_whole else text
 
 
 def since(home: Home, field: str, text: str) -> Any:
