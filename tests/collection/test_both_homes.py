@@ -24,14 +24,15 @@ from .shards import DIM, embeddings
 
 N = 120
 LOOSE = VerifyConfig(min_recall=0.3, n_queries=30)  # the model's weights are random
-Rewrite = Callable[[dict[int, list[float]]], None]
+Rewrite = Callable[[dict[int, Any]], None]
 
 
 class Lent(NamedTuple):
-    """A collection, and how its owner sets dense vectors past the job."""
+    """A collection, and how its owner sets dense vectors and codes past the job."""
 
     home: Home
     rewrite: Rewrite
+    recode: Rewrite
 
 
 Lend = Callable[..., Lent]
@@ -59,11 +60,19 @@ def _shard(folder: Path, rows: list[Any], distance: str) -> Lent:
     points = [qe.Point(i, {"dense": row}, {}) for i, row in enumerate(rows)]
     shard.update(qe.UpdateOperation.upsert_points(points))
 
-    def rewrite(rows: dict[int, list[float]]) -> None:
-        new = [qe.PointVectors(one, {"dense": row}) for one, row in rows.items()]
-        shard.update(qe.UpdateOperation.update_vectors(new))
+    def sets(name: str) -> Rewrite:
+        def rewrite(rows: dict[int, Any]) -> None:
+            new = [qe.PointVectors(one, {name: row}) for one, row in rows.items()]
+            shard.update(qe.UpdateOperation.update_vectors(new))
 
-    return Lent(EdgeHome(folder, shard=shard), rewrite)
+        return rewrite
+
+    recode = sets("csr")
+    return Lent(
+        EdgeHome(folder, shard=shard),
+        sets("dense"),
+        lambda rows: recode({one: qe.SparseVector(*code) for one, code in rows.items()}),
+    )
 
 
 def _server(client: QdrantClient, rows: list[Any], distance: str) -> Lent:
@@ -72,11 +81,24 @@ def _server(client: QdrantClient, rows: list[Any], distance: str) -> Lent:
     points = [models.PointStruct(id=i, vector={"dense": row}) for i, row in enumerate(rows)]
     client.upsert("docs", points, wait=True)
 
-    def rewrite(rows: dict[int, list[float]]) -> None:
-        new = [models.PointVectors(id=one, vector={"dense": row}) for one, row in rows.items()]
-        client.update_vectors("docs", new, wait=True)
+    def sets(name: str) -> Rewrite:
+        def rewrite(rows: dict[int, Any]) -> None:
+            new = [models.PointVectors(id=one, vector={name: row}) for one, row in rows.items()]
+            client.update_vectors("docs", new, wait=True)
 
-    return Lent(QdrantHome(client, "docs", retry=QUICK), rewrite)
+        return rewrite
+
+    recode = sets("csr")
+    return Lent(
+        QdrantHome(client, "docs", retry=QUICK),
+        sets("dense"),
+        lambda rows: recode(
+            {
+                one: models.SparseVector(indices=code[0], values=code[1])
+                for one, code in rows.items()
+            }
+        ),
+    )
 
 
 # -- vectors that were rewritten alone ------------------------------------------------
@@ -92,7 +114,7 @@ def assert_coded(job: Job) -> None:
 
 
 def test_a_code_of_a_vector_that_is_no_more_is_found(lend: Lend, tmp_path: Path) -> None:
-    home, rewrite = lend(embeddings(N))
+    home, rewrite, _ = lend(embeddings(N))
     job = compress(home, model=random_model(), k=8, job=tmp_path / "job", progress=False)
     rows = embeddings(N, seed=4).tolist()
 
@@ -111,6 +133,22 @@ def test_a_code_of_a_vector_that_is_no_more_is_found(lend: Lend, tmp_path: Path)
     rewrite({50: rows[50]})
     assert job.cutover(verify=False).swept.written == 1  # again, and without a verification
     assert_coded(job)
+    job.close()
+
+
+def test_what_is_no_code_of_the_model_is_named_and_replaced(lend: Lend, tmp_path: Path) -> None:
+    home, _, recode = lend(embeddings(N))
+    job = compress(home, model=random_model(), k=8, job=tmp_path / "job", progress=False)
+    recode({3: ([5, 10**6], [0.5, 0.5]), 4: ([7], [-2.0]), 5: ([], [])})
+    if isinstance(home, EdgeHome):  # HTTP has no words for them
+        recode({6: ([1, 2], [np.nan, 1.0]), 7: ([1], [np.inf])})
+    many = 5 if isinstance(home, EdgeHome) else 3
+    full = VerifyConfig(min_recall=0.3, n_queries=30, full=True)
+    (found,) = job.verify(full).failed
+    assert found.found.startswith(f"{many} of 120")
+    assert job.sweep().written == many
+    assert_coded(job)
+    assert job.verify(full).passed
     job.close()
 
 
@@ -133,7 +171,7 @@ def stretched(by: float) -> Any:
 def test_a_collection_that_ranks_otherwise_is_refused_before_anything_is_written(
     lend: Lend, tmp_path: Path, distance: str
 ) -> None:
-    home, _ = lend(stretched(3.0), distance)
+    home, *_ = lend(stretched(3.0), distance)
     before, folder = home.describe(), tmp_path / "job"
     why = f"by {distance}, [0-8].* so codes cannot find .* keep {distance} and quantise"
     with pytest.raises(ConfigError, match=why):
@@ -144,7 +182,7 @@ def test_a_collection_that_ranks_otherwise_is_refused_before_anything_is_written
 
 
 def test_a_collection_that_ranks_alike_is_compressed(lend: Lend, tmp_path: Path) -> None:
-    home, _ = lend(7 * unit(N), "Dot")
+    home, *_ = lend(7 * unit(N), "Dot")
     assert foreseen(home, k=8).warning is None
     job = compress(home, model=random_model(), k=8, job=tmp_path / "job", progress=False)
     assert job.status().written == N
@@ -152,14 +190,14 @@ def test_a_collection_that_ranks_alike_is_compressed(lend: Lend, tmp_path: Path)
 
 
 def test_a_collection_that_ranks_nearly_alike_is_compressed_with_a_warning(lend: Lend) -> None:
-    home, _ = lend(stretched(0.02), "Dot")
+    home, *_ = lend(stretched(0.02), "Dot")
     warning = foreseen(home, k=8).warning
     assert warning is not None
     assert "of the nearest 10 by Dot, 9." in warning
 
 
 def test_few_points_have_no_other_ranking(lend: Lend, tmp_path: Path) -> None:
-    home, _ = lend(stretched(3.0)[:9], "Dot")
+    home, *_ = lend(stretched(3.0)[:9], "Dot")
     job = compress(home, model=random_model(), k=8, job=tmp_path / "job", progress=False)
     assert job.status().written == 9
     job.close()

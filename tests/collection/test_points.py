@@ -75,6 +75,19 @@ def test_a_page_asks_for_each_vector_once_and_keeps_the_order_asked_for() -> Non
     assert page.residuals.tolist() == [[8, 9], [0, 0], [0, 0]]
 
 
+def test_what_is_no_code_of_the_width_is_there_and_wrong() -> None:
+    codes = [code((1, 0.5)), code((10, 1.0)), code((2, math.nan)), code((-1, 1.0)), code()]
+    records = [Asked(i, {"csr": one}) for i, one in enumerate(codes)]
+
+    page = page_of(range(5), records, None, CodeVector("csr", 10), False)
+
+    assert page.is_coded is not None
+    assert page.is_coded.all()
+    assert page.codes is not None
+    assert [one.indices.tolist() for one in page.codes] == [[1], [0], [0], [0], []]
+    assert [one.values.tolist() for one in page.codes] == [[0.5], [-1], [-1], [-1], []]
+
+
 def test_a_page_of_dense_vectors_asks_once_too() -> None:
     records = [Asked(1, {"": [1.0]}), Asked(2, [2.0]), Asked(3, None)]
 

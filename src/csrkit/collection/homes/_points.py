@@ -112,13 +112,25 @@ def _with_codes(
 def _stacked(
     latents: Sequence[Sequence[int]], weights: Sequence[Sequence[float]], dim: int
 ) -> SparseVectors:
-    """Stack sparse vectors; the engine promises no order of latents."""
+    """Stack sparse vectors; the engine promises no order of latents.
+
+    One that is no code of this width, or holds NaN or infinity, becomes what no model makes: it
+    is there, it is wrong, and a sweep replaces it.
+    """
     from scipy.sparse import csr_array
 
     counts = np.fromiter(map(len, latents), np.int64, len(latents))
     indptr = np.concatenate([[0], np.cumsum(counts)])
     indices = np.fromiter(chain.from_iterable(latents), np.int64, indptr[-1])
     values = np.fromiter(chain.from_iterable(weights), np.float32, indptr[-1])
+    odd = np.flatnonzero((indices < 0) | (indices >= dim) | ~np.isfinite(values))
+    if len(odd):
+        broken = set((np.searchsorted(indptr, odd, side="right") - 1).tolist())
+        rows = [
+            ([0], [-1.0]) if row in broken else pair
+            for row, pair in enumerate(zip(latents, weights, strict=True))
+        ]
+        return _stacked([one for one, _ in rows], [one for _, one in rows], dim)
     return SparseVectors.from_scipy(csr_array((values, indices, indptr), shape=(len(latents), dim)))
 
 
