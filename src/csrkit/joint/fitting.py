@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from csrkit.joint.model import JointModel
 
-__all__ = ["fit"]
+__all__ = ["checked_inputs", "fit", "resolved"]
 
 
 def fit(
@@ -75,26 +75,75 @@ def fit(
         >>> bool(model.encode_text(x[:2], k=4).counts.max() <= 4)
         True
     """  # noqa: DOC502  # raised by helpers
+    inputs, config = checked_inputs(
+        text,
+        image,
+        pairs,
+        embeddings=embeddings,
+        tokens=tokens,
+        vocabulary=vocabulary,
+        captions=captions,
+        special=special,
+        text_projection=text_projection,
+        image_projection=image_projection,
+        config=config,
+    )
+    from csrkit.joint.run import run
+
+    return run(inputs, resolved(config, inputs), progress=progress)
+
+
+def checked_inputs(
+    text: ArrayLike,
+    image: ArrayLike,
+    pairs: ArrayLike | None,
+    *,
+    embeddings: ArrayLike | None,
+    tokens: Sequence[str] | None,
+    vocabulary: ArrayLike | None,
+    captions: Sequence[Sequence[int]] | None,
+    special: Iterable[int],
+    text_projection: Any,
+    image_projection: Any,
+    config: JointConfig | None,
+) -> tuple[Inputs, JointConfig]:
+    """Check everything that `fit` is given, before any work.
+
+    Args:
+        text: As for `fit`.
+        image: As for `fit`.
+        pairs: As for `fit`.
+        embeddings: As for `fit`.
+        tokens: As for `fit`.
+        vocabulary: As for `fit`.
+        captions: As for `fit`.
+        special: As for `fit`.
+        text_projection: As for `fit`.
+        image_projection: As for `fit`.
+        config: As for `fit`.
+
+    Returns:
+        The inputs in one form, and the config, not yet resolved.
+
+    Raises:
+        ShapeError: As for `fit`.
+        ConfigError: As for `fit`.
+        MissingExtra: If torch is not installed.
+    """  # noqa: DOC502  # raised by helpers
     config = JointConfig() if config is None else config
     _check_config(config)
     texts, images = as_matrix("text", text), as_matrix("image", image)
     words = as_words(embeddings, tokens, vocabulary, config)
-    given = (
-        as_affine("text_projection", text_projection, texts.shape[1]),
-        as_affine("image_projection", image_projection, images.shape[1]),
-    )
     inputs = Inputs(
         text=texts,
         image=images,
         pairs=as_pairs(pairs, len(texts), len(images)),
         words=words,
         captions=as_captions(captions, special, words, len(texts), config),
-        text_projection=given[0],
-        image_projection=given[1],
+        text_projection=as_affine("text_projection", text_projection, texts.shape[1]),
+        image_projection=as_affine("image_projection", image_projection, images.shape[1]),
     )
-    from csrkit.joint.run import run
-
-    return run(inputs, _resolve(config, inputs), progress=progress)
+    return inputs, config
 
 
 def _check_config(config: JointConfig) -> None:
@@ -113,8 +162,19 @@ def _check_config(config: JointConfig) -> None:
         ) from error
 
 
-def _resolve(config: JointConfig, inputs: Inputs) -> JointConfig:
-    """Decide the adapter and the width of the shared space."""
+def resolved(config: JointConfig, inputs: Inputs) -> JointConfig:
+    """Decide the adapter and the width of the shared space.
+
+    Args:
+        config: Settings.
+        inputs: Checked inputs.
+
+    Returns:
+        Settings whose adapter and dim are no default.
+
+    Raises:
+        ConfigError: If they contradict each other or the inputs.
+    """
     text, image = inputs.text_projection, inputs.image_projection
     widths = inputs.text.shape[1], inputs.image.shape[1]
     if (text is None) != (image is None):
