@@ -21,7 +21,7 @@ TOY = os.environ.get("CSRKIT_TOY") == "1"  # few images, few steps: only shows t
 WORDS = """apple bird boat bridge candle car castle cat chair clock cloud cow cup dog door duck
     fence fish flag flower forest fox glass grass guitar hat horse house kite lake lamp lion moon
     mountain mouse owl pear piano pig plane rain river road rose sheep ship shoe snow spoon star
-    sun table tiger tower train tree truck violin wheel wolf""".split()
+    sun table tiger tower train tree truck violin wheel wolf""".split()  # noqa: SIM905  # readable
 N, WIDTH = (400, 48) if TOY else (4000, 48)
 
 rng = np.random.default_rng(0)
