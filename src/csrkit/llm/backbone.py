@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
 from torch import Tensor
 
 from csrkit.errors import ConfigError, FormatError
@@ -29,6 +30,7 @@ __all__ = ["Backbone", "Tokens", "load_backbone", "probe"]
 
 SEEN = 1e-6  # relative change of a state: 0 where the last token is masked, 0.27 where it is not
 UNSEEN = 1e-3  # relative change through padding: 2e-7 in float32
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, ImportError)  # what transformers raises
 COARSE = 0.05  # the same in bfloat16, whose steps are 2^-8
 
 
@@ -216,7 +218,7 @@ def _read_model(path: str | os.PathLike[str], dtype: str) -> Any:
             return transformers.AutoModelForCausalLM.from_pretrained(
                 source, dtype=getattr(torch, dtype), **options
             )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+    except (*_UNREADABLE, RuntimeError, SafetensorError) as error:
         raise FormatError(
             f"expected a folder (or hub name) of a causal language model, got {str(path)!r}: "
             f"{_first_line(error)}"
@@ -228,7 +230,7 @@ def _read_tokenizer(path: str | os.PathLike[str]) -> Any:
     try:
         with _quiet():
             return transformers.AutoTokenizer.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except _UNREADABLE as error:
         raise FormatError(
             f"expected a tokenizer at {str(path)!r}: {_first_line(error)}; pass tokenizer="
         ) from error

@@ -15,6 +15,8 @@ from csrkit.llm.objective import Codes
 
 __all__ = ["Side", "TextEncoder"]
 
+GROUP = 32  # texts of similar length that are padded together on a CPU
+
 Side: TypeAlias = Literal["query", "document"]
 
 
@@ -66,6 +68,20 @@ class TextEncoder:
         Returns:
             One row per text.
         """
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+        # padding costs a CPU as much as text does; a GPU would rather have one large batch
+        size = GROUP if self.backbone.device.type == "cpu" else len(rows)
+        groups = [order[start : start + size] for start in range(0, len(order), size)]
+        parts = [self._encode([rows[row] for row in group], side) for group in groups]
+        back = torch.tensor(order).argsort().to(self.backbone.device)
+        sparse = [part.sparse for part in parts if part.sparse is not None]
+        dense = [part.dense for part in parts if part.dense is not None]
+        return Codes(
+            torch.cat(sparse)[back] if sparse else None, torch.cat(dense)[back] if dense else None
+        )
+
+    def _encode(self, rows: Sequence[Sequence[int]], side: Side) -> Codes:
+        """Encode texts of similar length."""
         config = self.config
         tokens = self.backbone.pad(rows)
         with self.arithmetic():

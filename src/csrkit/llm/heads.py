@@ -5,8 +5,7 @@
 
 (arXiv 2502.15526 and its released code; the shift ``c`` is csrkit's, 0 there.) The maximum is
 taken over blocks of the sequence, so logits of (batch, length, vocabulary) never exist: not in
-the forward pass, and not for the backward one, which needs only where each maximum was. Its
-gradient is non-zero at the active latents alone, and so is the work.
+the forward pass, and not for the backward one, whose work is that of the active latents alone.
 """
 
 from __future__ import annotations
@@ -47,43 +46,37 @@ def max_logits(
         float32; -inf for a text without a real token. Gradients go to hidden, weight and
         bias, through the first position that has the maximum.
     """
-    args = (hidden, mask, weight, bias, block_bytes)
-    if torch.is_grad_enabled():
-        best: Tensor = _MaxLogits.apply(*args)  # type: ignore[no-untyped-call]  # torch's own stubs
-        return best
-    return _running_max(*args, positions=False)[0]
+    if not torch.is_grad_enabled():
+        return _running_max(hidden, mask, weight, bias, block_bytes)
+    best: Tensor = _MaxLogits.apply(  # type: ignore[no-untyped-call]  # torch's own stubs
+        hidden, mask, weight, bias, block_bytes
+    )
+    return best
 
 
 def _running_max(
-    hidden: Tensor,
-    mask: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    block_bytes: int,
-    *,
-    positions: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Return the maxima, and where they are if asked for, block by block of the sequence."""
+    hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, block_bytes: int
+) -> Tensor:
+    """Take the maximum block by block of the sequence."""
     batch, length, _ = hidden.shape
-    vocabulary = len(weight)
-    step = max(1, block_bytes // (4 * batch * vocabulary))
-    best = hidden.new_full((batch, vocabulary), -torch.inf, dtype=torch.float32)
-    where = torch.zeros_like(best, dtype=torch.int32) if positions else None
+    step = max(1, block_bytes // (4 * batch * len(weight)))
+    best = hidden.new_full((batch, len(weight)), -torch.inf, dtype=torch.float32)
     for start in range(0, length, step):
         block = slice(start, start + step)
         logits = functional.linear(hidden[:, block], weight, bias)
-        logits.masked_fill_(~mask[:, block, None], -torch.inf)
-        if where is None:
-            torch.maximum(best, logits.amax(dim=1).float(), out=best)
-            continue
-        top = logits.max(dim=1)
-        rises = top.values > best
-        torch.where(rises, top.indices.to(torch.int32) + start, where, out=where)
-        torch.where(rises, top.values.float(), best, out=best)
-    return best, where
+        if not mask[:, block].all():
+            logits.masked_fill_(~mask[:, block, None], -torch.inf)
+        torch.maximum(best, logits.amax(dim=1).float(), out=best)
+    return best
 
 
 class _MaxLogits(torch.autograd.Function):
+    """The maximum, with a gradient for the few latents that get one.
+
+    Where a maximum was is found again in the backward pass, from the states and the rows of
+    the active latents alone: to remember it for all latents costs more than all else.
+    """
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -93,33 +86,35 @@ class _MaxLogits(torch.autograd.Function):
         bias: Tensor | None,
         block_bytes: int,
     ) -> Tensor:
-        best, where = _running_max(hidden, mask, weight, bias, block_bytes, positions=True)
-        ctx.save_for_backward(hidden, weight, where)
-        ctx.has_bias = bias is not None
-        return best
+        ctx.save_for_backward(hidden, mask, weight)
+        ctx.bias = None if bias is None else bias.detach()
+        return _running_max(hidden, mask, weight, bias, block_bytes)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, where = ctx.saved_tensors
-        grad = grads[0]
-        batch, length, dim = hidden.shape
-        rows, latents = grad.nonzero(as_tuple=True)
-        states = rows * length + where[rows, latents].long()
-        # one entry per active latent: what each state gave to each row of the head
-        through = torch.sparse_coo_tensor(
-            torch.stack([states, latents]),
-            grad[rows, latents],
-            (batch * length, len(weight)),
-            check_invariants=False,
+        hidden, mask, weight = ctx.saved_tensors
+        to_hidden = torch.zeros_like(hidden, dtype=torch.float32)
+        to_weight = (
+            torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[2] else None
         )
-        to_hidden = to_weight = None
-        if ctx.needs_input_grad[0]:
-            flat = torch.sparse.mm(through, weight.float())
-            to_hidden = flat.view(batch, length, dim).to(hidden.dtype)
-        if ctx.needs_input_grad[2]:
-            flat = torch.sparse.mm(through.t(), hidden.reshape(-1, dim).float())
-            to_weight = flat.to(weight.dtype)
-        return to_hidden, None, to_weight, grad.sum(dim=0) if ctx.has_bias else None, None
+        for row, grad in enumerate(grads[0]):
+            active = grad.nonzero()[:, 0]
+            told = grad[active, None]
+            rows, states = weight[active], hidden[row]
+            logits = functional.linear(
+                states.to(rows.dtype), rows, None if ctx.bias is None else ctx.bias[active]
+            )
+            where = logits.masked_fill_(~mask[row, :, None], -torch.inf).argmax(dim=0)
+            to_hidden[row].index_add_(0, where, told * rows.float())
+            if to_weight is not None:
+                to_weight.index_add_(0, active, told * states[where].float())
+        return (
+            to_hidden.to(hidden.dtype),
+            None,
+            None if to_weight is None else to_weight.to(weight.dtype),
+            grads[0].sum(dim=0).to(ctx.bias.dtype) if ctx.needs_input_grad[3] else None,
+            None,
+        )
 
 
 def dense_pool(
