@@ -176,6 +176,22 @@ def test_codes_that_do_not_decode_are_not_rescored_by(model: joint.JointModel) -
         csrkit.Searcher(model.text, MemoryStore())
 
 
+def test_evaluate_takes_the_head(model: joint.JointModel, unseen: Scenes) -> None:
+    images, texts = model.dense_image(unseen.image), model.dense_text(unseen.text)
+    report = csrkit.evaluate(
+        model.head, images, texts, qrels=unseen.pairs[:, 1].tolist(), baselines=[], progress=False
+    )
+    rows = {(row.name, row.k): row for row in report.rows}
+    assert set(rows) == {(name, k) for name in ("lexical", "lexical + dense") for k in (8, 30)}
+    # all ten of a hundred candidates are there: rescoring by the same vectors is exact
+    assert rows["lexical + dense", 30].recall10.value == pytest.approx(1)
+    codes = model.head.encode(texts), model.head.encode(images)
+    expected = csrkit.metrics.posting_cost(*codes).mean()
+    assert rows["lexical", 30].posting_cost == pytest.approx(expected)
+    assert any("decode to nothing" in note for note in report.notes)
+    assert model.head.nbytes == 4 * (16 * 12 + 3 * 16 + 30 * 16 + 30)
+
+
 # -- files ----------------------------------------------------------------------------------
 
 

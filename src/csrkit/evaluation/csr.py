@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from csrkit.stores import Hit
     from csrkit.vectors import SparseVectors
 
-__all__ = ["CANDIDATES", "coded", "refitted", "row_numbers"]
+__all__ = ["CANDIDATES", "coded", "lexical", "refitted", "row_numbers"]
 
 _How: TypeAlias = "Mapping[str, tuple[Searcher, Rescore | None]]"  # by name of the row
 
@@ -90,6 +90,32 @@ def refitted(model: CSRModel, trial: Trial, k_doc: int, ks: Sequence[int]) -> It
         yield Built(encoded + index.seconds, list(ways))
 
 
+@contextmanager
+def lexical(model: CSRModel, trial: Trial, k_doc: int, ks: Sequence[int]) -> Iterator[Built]:
+    """Store the codes of an encoder that cannot decode, such as `csrkit.joint.Side`.
+
+    Args:
+        model: Encodes, and tells its ``nbytes``.
+        trial: Documents, whose row numbers become ids, and queries.
+        k_doc: Latents per stored code.
+        ks: Latents per query code.
+
+    Yields:
+        For each k: sparse alone, and rescored by the float32 vectors.
+    """
+    started = time.perf_counter()
+    codes = model.encode(trial.docs, k=k_doc)
+    encoded = time.perf_counter() - started
+    with stored(Rows(codes, None, trial.buckets), _asked(model, trial, ks)) as index:
+        searcher = partial(Searcher, model, index.store, k_doc=k_doc)
+        how: _How = {
+            "lexical": (searcher(rescore=None), None),
+            "lexical + dense": (searcher(rescore="dense", dense=trial.docs), "dense"),
+        }
+        ways = _ways(trial, index, _footprints(model, index), how, ks)
+        yield Built(encoded + index.seconds, list(ways))
+
+
 def _asked(model: CSRModel, trial: Trial, ks: Sequence[int]) -> SparseVectors:
     return model.encode_query(trial.queries[:TIMED], k=max(ks))
 
@@ -123,18 +149,25 @@ def _memory_of(name: str, index: Stored, dim: int) -> float | None:
         "csr + codes": fetched,
         "csr + bits": fetched_both,
         "csr + dense": searched + 4.0 * dim,
+        "lexical": searched,
+        "lexical + dense": searched + 4.0 * dim,
     }[name]
 
 
 def _footprints(model: CSRModel, index: Stored) -> dict[str, Footprint]:
     """Say what each way must keep; the dense vectors are kept outside of the store."""
     code = float(bytes_per_vector(index.codes).mean())
+    originals = 4.0 * model.dim
+    if not hasattr(model, "refit"):  # a lexical head, csrkit.joint.Side: nothing decodes
+        head: Any = model  # not a CSRModel after all; what it is lies above this floor
+        plain = Footprint(index.code_bytes, 0.0, code, float(head.nbytes))
+        kept = plain._replace(per_vector=plain.per_vector + originals, retained=originals)
+        return {"lexical": plain, "lexical + dense": kept}
     encoder = float(model.encoder.nbytes + model.latent_bias.nbytes + model.pre_bias.nbytes)
     decoder = 0.0 if model.decoder is model.encoder else float(model.decoder.nbytes)
     basis = 0.0 if model.residual_basis is None else float(model.residual_basis.nbytes)
     sparse = Footprint(index.code_bytes, 0.0, code, encoder)
     decoded = sparse._replace(shared=encoder + decoder)
-    originals = 4.0 * model.dim
     return {
         "csr": sparse,
         "csr + codes": decoded,

@@ -12,7 +12,7 @@ from csrkit.baselines import DEFAULT, least_docs, methods
 from csrkit.baselines.base import engine
 from csrkit.errors import ConfigError
 from csrkit.evaluation.built import Built
-from csrkit.evaluation.csr import coded, refitted
+from csrkit.evaluation.csr import coded, lexical, refitted
 from csrkit.evaluation.machine import machine
 from csrkit.evaluation.measure import TIMED, measured
 from csrkit.evaluation.published import NAME, library, published
@@ -50,7 +50,8 @@ def evaluate(
     ``recall=`` of a search reads is measured by `csrkit.tune`.
 
     Args:
-        model: The model. Best not fitted on the queries.
+        model: The model. Best not fitted on the queries. Or another encoder of ``docs`` with
+            what `csrkit.joint.Side` has, whose codes do not decode.
         docs: Rows (n, dim): whatever `csrkit.fit` takes. Lengths do not matter, similarity is
             the cosine.
         queries: Rows (q, dim), likewise. None: documents serve as queries, each left out of
@@ -99,7 +100,11 @@ def evaluate(
     ]
     if NAME in baselines:
         builds += [_Build(NAME, published(model, data, k, seed=seed)) for k, _ in rungs]
+    decodes = hasattr(model, "refit")
     for k, ks in rungs:
+        if not decodes:
+            builds.append(_Build(f"lexical k={k}", lexical(model, data, k, ks)))
+            continue
         builds.append(_Build(f"csr k={k}", coded(model, data, k, ks)))
         builds.append(_Build(f"csr + codes k={k}", refitted(model, data, k, ks)))
     return Report(
@@ -111,7 +116,7 @@ def evaluate(
         seed=seed,
         machine=machine(),
         rows=tuple(_rows(builds, data, seed, progress)),
-        notes=tuple(_notes(data)),
+        notes=tuple(_notes(data, decodes=decodes)),
     )
 
 
@@ -180,7 +185,7 @@ def _rows(builds: Sequence[_Build], data: Trial, seed: int, progress: bool) -> I
                     yield measured(way, data, build_seconds=built.seconds, seed=seed)
 
 
-def _notes(data: Trial) -> Iterator[str]:
+def _notes(data: Trial, *, decodes: bool) -> Iterator[str]:
     """Yield what a reader must know, one sentence each."""
     if data.own is not None:
         yield (
@@ -195,10 +200,16 @@ def _notes(data: Trial) -> Iterator[str]:
         "Bytes per vector count the code, an id of 8 bytes, postings, graphs and retained "
         "originals; what is kept once, such as codebooks and the CSR model, is stated apart."
     )
-    yield (
-        '"csr + codes" is a store of its own: of refitted codes (CSRModel.refit) without '
-        "residual bits; the other rows share one of codes with bits."
-    )
+    if not decodes:
+        yield (
+            "The codes are those of a lexical head, stored at each k and asked at the same: "
+            "they decode to nothing, and are rescored by float32 vectors or not at all."
+        )
+    else:
+        yield (
+            '"csr + codes" is a store of its own: of refitted codes (CSRModel.refit) without '
+            "residual bits; the other rows share one of codes with bits."
+        )
     if embedded():
         yield (
             "CSR codes were searched in Qdrant's embedded engine, and their bytes are what it "

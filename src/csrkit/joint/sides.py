@@ -82,6 +82,14 @@ class Side:
         self.ladder = (*(k for k in EFFORTS if k < self.n_latents), self.n_latents)
         self.fingerprint = model.fingerprint
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that encode, as float32."""
+        model = self._model
+        arrays = [model.head_weight, model.head_bias, model.norm_weight, model.norm_bias]
+        arrays += [model.embeddings, model.latent_bias, *(self._into or ())]
+        return sum(array.nbytes for array in arrays)
+
     def __repr__(self) -> str:
         return f"Side(dim={self.dim}, n_latents={self.n_latents})"
 
