@@ -20,6 +20,7 @@ A difference has a 95% interval of a paired bootstrap over the queries of all se
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -51,6 +52,10 @@ class Task(NamedTuple):
     train: NDArray[np.int64]
     test: NDArray[np.int64]
     settings: dict[str, Any]
+
+    def with_settings(self, **settings: Any) -> Task:
+        """Return the task with other settings under those of a study."""
+        return self._replace(settings=self.settings | settings)
 
     def fit(self, **settings: Any) -> JointModel:
         """Fit with the task's settings and these."""
@@ -93,6 +98,7 @@ def run(task: Task, **settings: Any) -> Run:
     key = (id(task), JointConfig(**_own(settings)), settings.get("random_words", False))
     if key not in _KNOWN:
         _KNOWN[key] = _run(task, **settings)
+        print(*row(str(settings), [_KNOWN[key]]), file=sys.stderr, flush=True)
     return _KNOWN[key]
 
 
@@ -349,6 +355,7 @@ def parse() -> argparse.Namespace:
     add("--towers", nargs="+", default=["aligned/aligned", "minilm/effnet"], help="text/image")
     add("--encoder", type=Path, help="local folder of the BERT whose words become latents")
     add("--latents", type=int, default=2000, help="words to keep of it")
+    add("--epochs", type=int, default=6)
     return parser.parse_args()
 
 
@@ -368,11 +375,13 @@ def main() -> None:
             for towers in options.towers
         }
     for name, make in names.items():
+        _KNOWN.clear()
         heading(f"Joint training: {name}", f"seeds {seeds}", toy=options.toy)
         tasks = {seed: make(seed) for seed in seeds}
+        if options.epochs != 6:
+            tasks = {s: task.with_settings(epochs=options.epochs) for s, task in tasks.items()}
         if options.toy:
-            short = {"epochs": 1, "batch_size": 64}
-            tasks = {s: task._replace(settings=task.settings | short) for s, task in tasks.items()}
+            tasks = {s: one.with_settings(epochs=1, batch_size=64) for s, one in tasks.items()}
         for study in STUDIES if options.toy else options.studies:
             print(f"## {study}\n", flush=True)
             globals()[study](tasks)
