@@ -103,7 +103,7 @@ def test_ids_without_a_corpus_say_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("c.tsv", "1\ta\n1\tb\n", r"c\.tsv, line 2: the id '1' was there before"),
+        ("c.tsv", "1\ta\n1\tb\n", r"c\.tsv: the id '1' comes twice"),
         ("c.tsv", "1 a\n", "line 1: expected id<TAB>text"),
         ("c.jsonl", '{"id": 1}\n', r"line 1: expected \"_id\" and \"text\""),
         ("c.tsv", "\n", "expected documents in .*, got an empty file"),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -26,11 +26,14 @@ from csrkit.errors import ConfigError, FormatError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pydantic import BaseModel
 
     from csrkit.model import CSRModel
     from csrkit.training.config import FitConfig
 
-__all__ = ["FitFacts", "fit", "settings"]
+__all__ = ["FitFacts", "checked_settings", "fit", "settings"]
+
+_Config = TypeVar("_Config", bound="BaseModel")
 
 
 @dataclass(frozen=True)
@@ -184,14 +187,32 @@ def settings(path: Path | None, given: dict[str, Any]) -> FitConfig:
         ConfigError: If a setting is unknown or out of its range.
         FormatError: If the file is missing or holds no JSON object.
     """
-    from pydantic import ValidationError
-
     from csrkit.training.config import FitConfig
+
+    return checked_settings(FitConfig, path, given)
+
+
+def checked_settings(kind: type[_Config], path: Path | None, given: dict[str, Any]) -> _Config:
+    """Make any configuration from a file and options.
+
+    Args:
+        kind: Which.
+        path: JSON file of settings, or None.
+        given: Settings by name that win over the file's; None is not given.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: If a setting is unknown or out of its range.
+        FormatError: If the file is missing or holds no JSON object.
+    """
+    from pydantic import ValidationError
 
     from_file = {} if path is None else _read_object(path)
     merged = from_file | {name: value for name, value in given.items() if value is not None}
     try:
-        return FitConfig.model_validate(merged)
+        return kind.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

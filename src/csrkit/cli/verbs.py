@@ -16,6 +16,7 @@ from csrkit.cli.evaluate import evaluate
 from csrkit.cli.exits import VerbGroup
 from csrkit.cli.fit import fit
 from csrkit.cli.inspect import inspect
+from csrkit.cli.llm import llm
 from csrkit.cli.monitor import monitor
 from csrkit.cli.plan import plan
 from csrkit.cli.search import search
@@ -35,6 +36,7 @@ for verb in (demo, fit, tune, encode, search, evaluate, inspect, doctor):
     app.command()(verb)
 for step in (plan, compress, status, sweep, verify, cutover, rollback, finalize, monitor):
     app.command()(step)
+app.add_typer(llm, name="llm")
 
 
 def _print_version(asked: bool) -> None:

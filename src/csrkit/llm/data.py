@@ -22,7 +22,7 @@ from typing import Any
 
 from csrkit.errors import ConfigError, FormatError
 
-__all__ = ["Triple", "read_corpus", "read_triples"]
+__all__ = ["Triple", "iter_corpus", "read_corpus", "read_triples"]
 
 MAX_LINE = 1 << 24  # characters: what is longer is no line of texts
 
@@ -126,19 +126,34 @@ def read_corpus(path: str | Path) -> dict[str, str]:
         FormatError: If the file is missing, a line is not a document, or an id comes twice:
             the message names file and line.
     """
-    path = Path(path)
     found: dict[str, str] = {}
-    for number, line in _lines(path, (".tsv", ".jsonl")):
-        try:
-            key, text = _document(line, tabbed=path.suffix == ".tsv")
-        except ConfigError as error:
-            raise FormatError(f"{path}, line {number}: {error}") from error
+    for key, text in iter_corpus(path):
         if key in found:
-            raise FormatError(f"{path}, line {number}: the id {key!r} was there before")
+            raise FormatError(f"{path}: the id {key!r} comes twice")
         found[key] = text
     if not found:
         raise FormatError(f"expected documents in {path}, got an empty file")
     return found
+
+
+def iter_corpus(path: str | Path) -> Iterator[tuple[str, str]]:
+    """Read documents one by one, however many there are.
+
+    Args:
+        path: As for `read_corpus`.
+
+    Yields:
+        Id and text.
+
+    Raises:
+        FormatError: If the file is missing, or a line is not a document.
+    """
+    path = Path(path)
+    for number, line in _lines(path, (".tsv", ".jsonl")):
+        try:
+            yield _document(line, tabbed=path.suffix == ".tsv")
+        except ConfigError as error:
+            raise FormatError(f"{path}, line {number}: {error}") from error
 
 
 def _lines(path: Path, suffixes: Sequence[str]) -> Iterator[tuple[int, str]]:

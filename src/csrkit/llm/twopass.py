@@ -11,6 +11,7 @@ gradients are added up. With one process and one micro-batch it is the plain ste
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from csrkit.llm.batches import Batch
 from csrkit.llm.encoding import Side, TextEncoder
 from csrkit.llm.objective import Codes, Objective, Parts
 
-__all__ = ["World", "backward", "world"]
+__all__ = ["World", "backward", "join", "world"]
 
 
 class World(NamedTuple):
@@ -41,6 +42,20 @@ def world() -> World:
     if distributed.is_available() and distributed.is_initialized():
         return World(distributed.get_rank(), distributed.get_world_size())
     return World(0, 1)
+
+
+def join() -> World:
+    """Join the processes that torchrun has started, as its environment variables say.
+
+    Returns:
+        The place of this process; alone if torchrun has not started it.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        on_gpu = torch.cuda.is_available()
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        distributed.init_process_group("nccl" if on_gpu else "gloo")
+    return world()
 
 
 class _Piece(NamedTuple):
