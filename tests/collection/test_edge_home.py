@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,8 +77,39 @@ def test_a_folder_that_is_no_shard_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_shard_that_is_open_elsewhere_is_refused(home: EdgeHome, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="cannot open it"):
+    with pytest.raises(StoreError, match=r"is open elsewhere, .* one process have it at a time"):
         EdgeHome(tmp_path / "shard")
+
+
+KILLED = """
+import os, signal, sys
+from csrkit.collection.home import CodeVector
+from csrkit.collection.homes.edge import EdgeHome
+
+home, codes = EdgeHome(sys.argv[1]), CodeVector("csr", 30, 6)
+home.add(codes)
+home.drop(codes)
+if sys.argv[2] == "dense":
+    home.drop_dense("dense")
+home.add(codes)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("dropped", ["codes", "dense"])
+def test_a_vector_that_came_again_outlives_a_kill(tmp_path: Path, dropped: str) -> None:
+    make_shard(tmp_path / "shard").close()
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "shard"), dropped]
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    for _ in range(3):  # the first replays the engine's log, and the second shows what came of it
+        home = EdgeHome(tmp_path / "shard")
+        assert home.describe().sparse == ("csr",)
+        names = {one.name for one in home.describe().dense}
+        assert names == {"csr_residual"} | ({"dense"} if dropped == "codes" else set())
+        assert next(home.ids())
+        home.close()
 
 
 def test_marks_that_cannot_be_read_are_not_taken_for_none(home: EdgeHome, tmp_path: Path) -> None:

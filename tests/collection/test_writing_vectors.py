@@ -30,9 +30,15 @@ KINDS = {None: "Float32", "float16": "Float16", "uint8": "Uint8"}
 @pytest.mark.parametrize("datatype", KINDS)
 @pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid"])
 def test_codes_are_those_of_the_vector_as_the_engine_keeps_it(
-    datatype: str | None, distance: str, tmp_path: Path, model: CSRModel
+    datatype: str | None,
+    distance: str,
+    tmp_path: Path,
+    model: CSRModel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bit for bit: a residual that differs in one bit would be found by the sweep."""
+    # rows of such lengths are refused, and rows of one length would test less
+    monkeypatch.setattr("csrkit.collection.compressing.ranked_alike", lambda *_: None)
     kind = getattr(qe.VectorStorageDatatype, KINDS[datatype])
     params = qe.EdgeVectorParams(size=DIM, distance=getattr(qe.Distance, distance), datatype=kind)
     (tmp_path / "shard").mkdir()

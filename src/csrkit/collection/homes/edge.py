@@ -86,7 +86,18 @@ class EdgeHome:
             )
         self._is_own = shard is None
         with self._reported("open it"):
-            self.shard: Any = shard or self._edge.EdgeShard.load(str(self._folder))
+            self.shard: Any = shard or self._loaded()
+
+    def _loaded(self) -> Any:
+        try:
+            return self._edge.EdgeShard.load(str(self._folder))
+        except Exception as error:
+            if "WouldBlock" not in str(error):
+                raise
+            raise StoreError(
+                f"shard {self._folder} is open elsewhere, and the engine lets one process have it "
+                "at a time: wait for that one, or end it"
+            ) from error
 
     @contextmanager
     def _reported(self, doing: str) -> Iterator[None]:
@@ -197,6 +208,7 @@ class EdgeHome:
     def add(self, codes: CodeVector) -> None:
         """Add the sparse vector; see `Home.add`."""
         edge, config = self._edge, self._config()
+        self._forget()
         if codes.name not in config.get("sparse_vectors", {}):
             operation = edge.UpdateOperation.create_sparse_vector(codes.name)
             self._update(f"add the vector {codes.name!r}", operation)
@@ -247,10 +259,23 @@ class EdgeHome:
         for name in names_of(codes):
             if name in there:
                 self._drop(name)
+        self._forget()
 
     def _drop(self, name: str) -> None:
         operation = self._edge.UpdateOperation.delete_vector_name(name)
         self._update(f"remove the vector {name!r}", operation)
+
+    def _forget(self) -> None:
+        """Leave no removal of a vector in the engine's log.
+
+        After a kill the log is replayed. A removal in it then takes a vector of the same name
+        that was added since out of the settings, though not off the points, and the shard does
+        not open again. A flush cuts the log off before its last operation.
+        """
+        doing = "write out its log"
+        self._update(doing, self._edge.UpdateOperation.delete_points([]))
+        with self._reported(doing):
+            self.shard.flush()
 
     # -- searching --------------------------------------------------------------
 
@@ -336,6 +361,7 @@ class EdgeHome:
         """Remove a dense vector; see `Home.drop_dense`."""
         self._dim(vector)  # refuse one that is not there
         self._drop(vector)
+        self._forget()
 
     def disk_bytes(self) -> int | None:
         """Return the bytes that the folder's files occupy; see `Home.disk_bytes`."""
