@@ -207,7 +207,14 @@ X, Y = np.random.default_rng(0).normal(size=(2, 20, 6))
         (((X, Y[:5]), {}), ShapeError, "one text per image, got 20 texts and 5 images"),
         (((X, Y, [[0, 20]] * 2), {}), ShapeError, r"got image 20 in pair 0; the image side has 20"),
         (((X, Y, [[0.5, 1]]), {}), ShapeError, r"whole numbers, the rows of text and image"),
-        (((X, Y, [[0, 1]]), {}), ShapeError, "expected two or more pairs, got 1"),
+        (((X, Y, [[0, 1], [2, 1]]), {}), ShapeError, "got 2 pairs of 2 texts and 1 images"),
+        (((X, Y * 0), {}), ShapeError, r"adapter='residual', which has no bias, got image row 0"),
+        (((X, Y), {"embeddings": np.zeros((9, 2))}), ShapeError, "got zeros alone"),
+        (
+            ((X, Y), {"captions": [[]] * 20, "config": joint.JointConfig(expansion="sample")}),
+            ConfigError,
+            "captions with words among the 4096 latents .* got none in 20 captions",
+        ),
         (((X[0], Y), {}), ShapeError, r"expected text as numbers of shape \(n, dim\)"),
         (((X, Y * np.inf), {}), ShapeError, "expected finite image, got row 0 with NaN or Inf"),
         (((X, Y), {"embeddings": X, "tokens": ["a"]}), ShapeError, "got 1 tokens and 20 rows"),
@@ -250,6 +257,30 @@ def test_inputs_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         joint.fit(*call[0], **call[1], progress=False)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_the_scale_of_a_tower_does_not_matter(data: Scenes, scale: float) -> None:
+    models = [
+        joint.fit(
+            data.text * factor,
+            data.image,
+            data.pairs,
+            config=quick(epochs=1, n_latents=20, width=8),
+            progress=False,
+        )
+        for factor in (np.float32(1), np.float32(scale))
+    ]
+    dense = [
+        model.dense_text(data.text * factor)
+        for model, factor in zip(models, (np.float32(1), np.float32(scale)), strict=True)
+    ]
+    assert (dense[0] * dense[1]).sum(axis=1).min() > 0.999
+
+
+def test_settings_are_finite() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        joint.JointConfig(text_penalty=float("inf"))
 
 
 def test_a_divergence_says_what_to_lower(data: Scenes) -> None:

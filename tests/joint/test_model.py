@@ -174,6 +174,8 @@ def test_the_head_rescores_by_the_shared_dense_space(
 def test_codes_that_do_not_decode_are_not_rescored_by(model: joint.JointModel) -> None:
     with pytest.raises(ConfigError, match=r"codes of a CSRModel for rescore='codes', got a Side"):
         csrkit.Searcher(model.text, MemoryStore())
+    with pytest.raises(ConfigError, match=r"expected a CSRModel, got a Side.*csrkit\.evaluate"):
+        csrkit.tune(model.head, np.eye(12))
 
 
 def test_evaluate_takes_the_head(model: joint.JointModel, unseen: Scenes) -> None:

@@ -26,7 +26,9 @@ class JointConfig(BaseModel):
         pydantic_core._pydantic_core.ValidationError: ...
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     method: Method = "full"
     """What is trained by which loss. "full": adapters and head, by contrast and

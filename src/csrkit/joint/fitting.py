@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from csrkit.errors import ConfigError, MissingExtra
+from csrkit.errors import ConfigError, MissingExtra, ShapeError
 from csrkit.joint.config import JointConfig
 from csrkit.joint.inputs import Inputs, as_affine, as_captions, as_matrix, as_pairs, as_words
 
@@ -174,6 +174,7 @@ def resolved(config: JointConfig, inputs: Inputs) -> JointConfig:
 
     Raises:
         ConfigError: If they contradict each other or the inputs.
+        ShapeError: If a row is zero and the adapter leaves it so.
     """
     text, image = inputs.text_projection, inputs.image_projection
     widths = inputs.text.shape[1], inputs.image.shape[1]
@@ -194,6 +195,13 @@ def resolved(config: JointConfig, inputs: Inputs) -> JointConfig:
                 f"expected sides of one width, and dim None or that width, for adapter={kind!r}, "
                 f"got texts of {widths[0]}, images of {widths[1]}, dim={config.dim}"
             )
+        for name, rows in (("text", inputs.text), ("image", inputs.image)):
+            empty = ~rows.any(axis=1)
+            if empty.any():
+                raise ShapeError(
+                    f"expected rows with a direction for adapter={kind!r}, which has no bias, "
+                    f"got {name} row {int(empty.argmax())} all zeros"
+                )
         return config.resolved(adapter=kind, dim=widths[0])
     if text is None or image is None:
         return config.resolved(adapter=kind, dim=config.dim or min(256, *widths))

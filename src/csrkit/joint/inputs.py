@@ -101,7 +101,7 @@ def as_pairs(pairs: ArrayLike | None, n_texts: int, n_images: int) -> NDArray[np
         n_images: Rows of image.
 
     Returns:
-        int64 (m, 2), m at least 2.
+        int64 (m, 2), of at least two texts and two images.
 
     Raises:
         ShapeError: If they are anything else, or None does not fit.
@@ -122,8 +122,6 @@ def as_pairs(pairs: ArrayLike | None, n_texts: int, n_images: int) -> NDArray[np
             "expected pairs (m, 2) of whole numbers, the rows of text and image, "
             f"got {array.dtype} of {array.shape}"
         )
-    if len(array) < 2:
-        raise ShapeError(f"expected two or more pairs, got {len(array)}")
     for column, (side, n) in enumerate((("text", n_texts), ("image", n_images))):
         outside = (array[:, column] < 0) | (array[:, column] >= n)
         if outside.any():
@@ -132,6 +130,12 @@ def as_pairs(pairs: ArrayLike | None, n_texts: int, n_images: int) -> NDArray[np
                 f"expected pairs of rows below {n_texts} texts and {n_images} images, "
                 f"got {side} {array[pair, column]} in pair {pair}; the {side} side has {n} rows"
             )
+    distinct = [len(np.unique(column)) for column in array.T]
+    if min(distinct) < 2:
+        raise ShapeError(
+            "expected pairs of two or more texts and images, to tell apart, "
+            f"got {len(array)} pairs of {distinct[0]} texts and {distinct[1]} images"
+        )
     return array.astype(np.int64)
 
 
@@ -156,6 +160,8 @@ def as_words(
         ShapeError: If the three do not fit each other.
     """
     matrix = None if embeddings is None else as_matrix("embeddings", embeddings)
+    if matrix is not None and not matrix.any():
+        raise ShapeError("expected word embeddings, got zeros alone, from which no latent learns")
     if isinstance(tokens, str):
         raise ShapeError(f"expected tokens as a list of strings, got the string {tokens[:20]!r}")
     rows = config.n_latents if matrix is None else len(matrix)
@@ -215,7 +221,13 @@ def as_captions(
         return None
     if len(captions) != n_texts:
         raise ShapeError(f"expected one caption per text, got {len(captions)} for {n_texts} texts")
-    return bag_of_words(captions, words.token_ids, special)
+    bags = bag_of_words(captions, words.token_ids, special)
+    if config.expansion != "free" and not bags.nnz:
+        raise ConfigError(
+            f"expected captions with words among the {len(words.tokens)} latents for "
+            f"JointConfig(expansion={config.expansion!r}), got none in {n_texts} captions"
+        )
+    return bags
 
 
 def as_affine(name: str, given: Any, width: int) -> Affine | None:

@@ -165,9 +165,10 @@ def adapters(
 
 
 def _standard(rows: NDArray[np.float32], *, centred: bool) -> Standard:
-    mean = rows.mean(axis=0) if centred else np.zeros(rows.shape[1], np.float32)
-    scale = float(np.sqrt(np.square(rows - mean).mean()))
-    return Standard(torch.from_numpy(mean), max(scale, 1e-12))
+    wide = rows.astype(np.float64)  # squares stay in range
+    mean = wide.mean(axis=0) if centred else np.zeros(rows.shape[1])
+    scale = float(np.sqrt(np.square(wide - mean).mean()))
+    return Standard(torch.from_numpy(mean.astype(np.float32)), max(scale, 1e-30))
 
 
 def freeze(

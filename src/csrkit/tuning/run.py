@@ -77,7 +77,8 @@ def tune(
 
     Raises:
         ConfigError: If there are fewer than 20 queries or than ``limit``
-            documents, the store is not empty, or k_doc is out of range.
+            documents, the store is not empty, k_doc is out of range, or the model is no
+            CSRModel.
         ShapeError: If docs or queries are not (n, dim) finite, non-zero numbers.
         MissingExtra: If scikit-learn is not installed.
         StoreError: If the store fails.
@@ -91,6 +92,11 @@ def tune(
         >>> card.summary()
         '22 measured with 80 documents as queries over 320 documents at k=4: recall@10 ...'
     """  # noqa: DOC502  # raised by helpers
+    if not hasattr(model, "estimate_cosines"):
+        raise ConfigError(
+            f"expected a CSRModel, got a {type(model).__name__}, whose codes decode to nothing: "
+            "csrkit.evaluate measures it"
+        )
     _require_sklearn()
     if limit < 1 or seed < 0:
         raise ConfigError(f"expected limit from 1 and seed from 0, got {limit=}, {seed=}")
