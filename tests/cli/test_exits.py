@@ -68,7 +68,10 @@ def test_version(run: Callable) -> None:
 
 def test_help_lists_every_verb_and_exit_code(run: Callable) -> None:
     text = run("--help").stdout
-    assert re.findall(r"^  (\w+)  +[A-Z]", text.partition("Commands:")[2], re.MULTILINE) == [*VERBS]
+    assert re.findall(r"^  (\w+)  +[A-Z]", text.partition("Commands:")[2], re.MULTILINE) == [
+        *VERBS,
+        "llm",
+    ]
     codes = re.findall(r"^    (\d+) +\w", text, re.MULTILINE)
     assert [int(code) for code in codes] == [code.value for code in ExitCode]
     assert max(map(len, text.splitlines())) <= 80

@@ -30,7 +30,7 @@ BLOCK = 1024  # texts that are read, encoded and written at a time
 llm = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Sparse and dense retrievers from decoder-only language models.",
+    help="Train retrievers from language models, and encode with them.",
 )
 
 
