@@ -76,7 +76,7 @@ class SqliteStore:
                 self._write(batch)
 
     def _write(self, batch: Upsert) -> None:
-        keys = [str(uuid_of(one)) for one in batch.ids]
+        keys = [uuid_of(one) for one in batch.ids]
         texts = [
             json.dumps(load) if load else None for load in batch.payloads or [None] * len(keys)
         ]
@@ -118,7 +118,7 @@ class SqliteStore:
         return stacked([row[0] for row in rows], [row[1] for row in rows], self._held.dim)
 
     def _row(self, one: int | str) -> tuple[Sequence[int], Sequence[float]] | None:
-        key = [str(uuid_of(one))]
+        key = [uuid_of(one)]
         if self._db.execute("select 1 from docs where key = ?", key).fetchone() is None:
             return None
         row = "select latent, weight from postings where key = ? order by weight"
@@ -126,7 +126,7 @@ class SqliteStore:
         return [latent for latent, _ in entries], [weight for _, weight in entries]
 
     def delete(self, ids: Any) -> None:
-        keys = [(str(uuid_of(one)),) for one in checked_ids(ids)]
+        keys = [(uuid_of(one),) for one in checked_ids(ids)]
         with self._transaction("delete"):
             for table in ("docs", "postings"):
                 self._db.executemany(f"delete from {table} where key = ?", keys)

@@ -15,10 +15,10 @@ from zvec import DataType, FieldSchema, FlatIndexParam, HnswIndexParam, HnswQuer
 
 from csrkit.errors import ConfigError, ShapeError, StoreError
 from csrkit.stores import MemoryStore, open_store
+from csrkit.stores.adapter import uuid_of
 from csrkit.stores.testing import assert_same_hits, random_codes
 from csrkit.vectors import SparseVectors
 from csrkit_zvec import ZvecStore
-from csrkit_zvec.rows import key_of
 
 
 def long_code(nnz: int) -> SparseVectors:
@@ -121,7 +121,7 @@ def test_fields_hold_values_unchanged_or_refuse_them(tmp_path: Path) -> None:
         name = kind.name.lower()
         for value in [*good, None]:
             store.upsert([1], code, [{name: value}])
-            (doc,) = store.collection.fetch([key_of(1)]).values()
+            (doc,) = store.collection.fetch([uuid_of(1)]).values()
             assert doc.fields.get(name) == value
             assert store.search(code)[0][0].payload == {name: value}
         for value in bad:
@@ -250,7 +250,7 @@ def test_a_status_that_is_not_ok_is_an_error(
 def test_rows_of_the_collection_are_what_the_module_says(tmp_path: Path) -> None:
     store, codes = ZvecStore(tmp_path / "i"), random_codes(0, 1)
     store.upsert(["a\nb"], codes, [{"x": [1]}], residuals=np.array([[255, 0]], np.uint8))
-    (doc,) = store.collection.fetch([key_of("a\nb")]).values()
+    (doc,) = store.collection.fetch([uuid_of("a\nb")]).values()
     assert json.loads(doc.fields["csrkit"]) == ["a\nb", {"x": [1]}]
     assert doc.fields["csrkit_residual"] == "/wA="
     assert SparseVectors.from_dense([[doc.vectors["code"].get(i, 0) for i in range(64)]]) == codes

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from typing import Any, TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import numpy as np
 
@@ -103,7 +103,7 @@ def point_id(one: int | str) -> int | str:
     return _uuid5(one)
 
 
-def uuid_of(one: int | str) -> UUID:
+def uuid_of(one: int | str) -> str:
     """Return a UUID for a plain id, the same in every process; different ids have different ones.
 
     For stores whose keys are short or of few characters: keep the id itself beside it.
@@ -112,9 +112,9 @@ def uuid_of(one: int | str) -> UUID:
         one: As `checked_ids` gives it.
 
     Returns:
-        The UUID that a string spells in its canonical form, or a UUIDv5.
+        In its canonical spelling: the one that a string spells so itself, or a UUIDv5.
     """
-    return uuid5(_NUMBERS, str(one)) if isinstance(one, int) else UUID(str(point_id(one)))
+    return _uuid5(str(one), _NUMBERS) if isinstance(one, int) else str(point_id(one))
 
 
 def all_found(ids: Sequence[int | str], found: Mapping[int | str, T]) -> list[T]:
@@ -136,9 +136,9 @@ def all_found(ids: Sequence[int | str], found: Mapping[int | str, T]) -> list[T]
     return [found[one] for one in ids]
 
 
-def _uuid5(text: str) -> str:
-    """Spell ``uuid5(_NAMESPACE, text)`` without its objects: a search looks up hundreds."""
-    digest = bytearray(sha1(_NAMESPACE.bytes + text.encode(), usedforsecurity=False).digest())
+def _uuid5(text: str, namespace: UUID = _NAMESPACE) -> str:
+    """Spell ``uuid5(namespace, text)`` without its objects: a search looks up hundreds."""
+    digest = bytearray(sha1(namespace.bytes + text.encode(), usedforsecurity=False).digest())
     digest[6] = digest[6] & 0x0F | 0x50  # version 5
     digest[8] = digest[8] & 0x3F | 0x80  # variant of RFC 9562
     whole = digest.hex()

@@ -144,10 +144,10 @@ class SparseVectors:
         return self._trusted(indptr, self.indices[lo:hi], self.values[lo:hi], self.dim)
 
     def _take(self, rows: NDArray[np.int64]) -> Self:
-        counts = self.counts[rows]
+        starts = self.indptr[rows]
+        counts = self.indptr[rows + 1] - starts  # not of all rows: few are taken from many
         indptr = row_pointer(counts)
-        within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], counts)
-        source = np.repeat(self.indptr[rows], counts) + within
+        source = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], counts)
         return self._trusted(indptr, self.indices[source], self.values[source], self.dim)
 
     def __iter__(self) -> Iterator[Self]:

@@ -11,7 +11,7 @@ from pymilvus import MilvusClient, MilvusException
 
 from csrkit.errors import StoreError
 from csrkit.stores import Hit
-from csrkit.stores.adapter import Held, Upsert, shown
+from csrkit.stores.adapter import Held, Upsert, shown, uuid_of
 from csrkit.vectors import SparseVectors
 from csrkit_milvus import rows
 from csrkit_milvus.notes import NOTE, Note
@@ -65,7 +65,7 @@ class Collection:
         """Insert or replace rows, in batches."""
         for batch, doing in upsert.batches(_BATCH):
             with self.reported(doing):
-                keys = list(map(rows.key_of, batch.ids)) if batch.payloads is None else []
+                keys = list(map(uuid_of, batch.ids)) if batch.payloads is None else []
                 old = self._get(keys, ["id", "payload"])
                 kept = {row["id"]: row["payload"] for row in old}
                 self.client.upsert(self.name, rows.rows_of(batch, kept))
@@ -95,7 +95,7 @@ class Collection:
 
     def read(self, ids: Sequence[int | str], *, residuals: bool) -> dict[int | str, Any]:
         """Return the rows of those of the ids that are there."""
-        keys = {rows.key_of(one): one for one in ids}
+        keys = {uuid_of(one): one for one in ids}
         every, found = list(keys), {}
         fields = ["id", "code", *(["csrkit_residual"] if residuals else [])]
         with self.reported(f"fetch {shown(ids)}"):
@@ -107,7 +107,7 @@ class Collection:
     def delete(self, ids: Sequence[int | str]) -> None:
         """Remove those of the ids that are there."""
         with self.reported(f"delete {shown(ids)}"):
-            self.client.delete(self.name, ids=list(map(rows.key_of, ids)))
+            self.client.delete(self.name, ids=list(map(uuid_of, ids)))
 
     def count(self) -> int:
         """Count the rows."""

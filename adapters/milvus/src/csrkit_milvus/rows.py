@@ -22,15 +22,10 @@ from csrkit.stores import Hit
 from csrkit.stores.adapter import Upsert, stacked, uuid_of
 from csrkit.vectors import SparseVectors
 
-__all__ = ["codes_of", "hit", "key_of", "residuals_of", "rows_of", "schema", "spelled"]
+__all__ = ["codes_of", "hit", "residuals_of", "rows_of", "schema", "spelled"]
 
 _NOTHING = 2**32 - 2  # the largest index that Milvus takes; latents are below 2**31
 _TEXT = 65_535  # bytes, the most that Milvus has
-
-
-def key_of(one: int | str) -> str:
-    """Return the key of an id."""
-    return str(uuid_of(one))
 
 
 def schema(note: str, residual_bytes: int) -> CollectionSchema:
@@ -55,8 +50,9 @@ def schema(note: str, residual_bytes: int) -> CollectionSchema:
 
 def spelled(codes: SparseVectors) -> list[dict[int, float]]:
     """Return each row as Milvus takes it, latent to value."""
-    pairs = list(zip(codes.indices.tolist(), codes.values.tolist(), strict=True))
-    return [dict(pairs[start:stop]) for start, stop in pairwise(codes.indptr.tolist())]
+    latents, values = codes.indices.tolist(), codes.values.tolist()
+    spans = [slice(*span) for span in pairwise(codes.indptr.tolist())]
+    return [dict(zip(latents[span], values[span], strict=True)) for span in spans]
 
 
 def rows_of(batch: Upsert, kept: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -69,7 +65,7 @@ def rows_of(batch: Upsert, kept: Mapping[str, Any]) -> list[dict[str, Any]]:
     Returns:
         One row per id.
     """
-    keys = list(map(key_of, batch.ids))
+    keys = list(map(uuid_of, batch.ids))
     loads = batch.payloads or [kept.get(key, {}) for key in keys]
     parts = zip(keys, batch.ids, loads, spelled(batch.codes), strict=True)
     rows = [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json, to_json
 
 from csrkit.errors import ConfigError
 from csrkit.stores import Hit
@@ -54,14 +54,15 @@ class Seeker:
         if not query.nnz:
             return []
         rows, exact = self._scored(query, limit, keep)
+        order = np.argsort(-exact, kind="stable")
         found: list[Hit] = []
-        for at in np.argsort(-exact, kind="stable").tolist():
-            if not exact[at] or len(found) == limit:
-                continue
-            row = int(rows[at])
-            if self._keeps(row, keep):
+        for row, score in zip(rows[order].tolist(), exact[order].tolist(), strict=True):
+            if len(found) == limit:
+                break
+            if score and self._keeps(row, keep):
                 one = self._table.ids[row]
-                found.append(Hit(one, float(exact[at]), deepcopy(self._table.payloads.get(one))))
+                load = self._table.payloads.get(one)
+                found.append(Hit(one, score, load and from_json(to_json(load))))
         return found
 
     def _scored(
@@ -72,6 +73,8 @@ class Seeker:
         is_walk = self._index is not None and query.is_nonnegative
         first = self._indexed if is_walk else 0
         near = np.array(self._walk(query, limit, keep) if is_walk else [], np.int64)
+        if first == len(codes):
+            return near, scores(codes[near], query)
         rows = np.concatenate([near, np.arange(first, len(codes))])
         return rows, np.concatenate([scores(codes[near], query), scores(codes[first:], query)])
 

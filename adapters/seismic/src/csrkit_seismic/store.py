@@ -109,7 +109,9 @@ class SeismicStore(Holder):
         if not self.count():
             return [[] for _ in codes]
         seeker = Seeker(self._table, self._index, self._indexed, self._knobs)
-        return [seeker.hits(query, limit, filter) for query in codes]
+        return [
+            seeker.hits(query, limit, filter) for query in ([codes] if len(codes) == 1 else codes)
+        ]
 
     def fetch(self, ids: Ids) -> SparseVectors:
         """Return the stored codes of the ids; see `Store.fetch`."""

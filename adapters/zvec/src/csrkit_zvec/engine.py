@@ -14,9 +14,9 @@ from zvec import Collection, HnswIndexParam, HnswQueryParam, Status, StatusCode
 
 from csrkit.errors import StoreError
 from csrkit.stores import Hit
-from csrkit.stores.adapter import Upsert, shown
+from csrkit.stores.adapter import Upsert, shown, uuid_of
 from csrkit.vectors import SparseVectors
-from csrkit_zvec.rows import CODE, DATA, RESIDUAL, check, documents, hit, key_of, spelled
+from csrkit_zvec.rows import CODE, DATA, RESIDUAL, check, documents, hit, spelled
 
 __all__ = ["Engine"]
 
@@ -74,15 +74,16 @@ class Engine:
         signed = not code.is_nonnegative
         query = zvec.Query(CODE, vector=spelled(code)[0], param=self._exact if signed else None)
         top = limit if limit <= _MOST else min(limit, max(1, self.count))
-        found = self.collection.query(query, topk=top, filter=keep)
+        found = self.collection.query(query, topk=top, filter=keep, output_fields=[DATA])
         if signed and not all(doc.score for doc in found):
             # what shares nothing may stand before negative scores
-            found = self.collection.query(query, topk=max(top, self.count), filter=keep)
+            most = max(top, self.count)
+            found = self.collection.query(query, topk=most, filter=keep, output_fields=[DATA])
         return [hit(doc) for doc in found if doc.score][:limit]
 
     def read(self, ids: Sequence[int | str], *, residuals: bool) -> dict[int | str, zvec.Doc]:
         """Return the documents of those of the ids that are there."""
-        keys = {one: key_of(one) for one in ids}
+        keys = {one: uuid_of(one) for one in ids}
         with self.reported(f"fetch {shown(ids)}"):
             fields = [RESIDUAL] if residuals else []
             found = self.collection.fetch(list(keys.values()), output_fields=fields)
@@ -91,7 +92,7 @@ class Engine:
     def delete(self, ids: Sequence[int | str]) -> None:
         """Remove those of the ids that are there."""
         with self.reported(f"delete {shown(ids)}"):
-            statuses = self.collection.delete(list(map(key_of, ids)))
+            statuses = self.collection.delete(list(map(uuid_of, ids)))
             _failed(ids, statuses, but=StatusCode.NOT_FOUND)
 
     @property

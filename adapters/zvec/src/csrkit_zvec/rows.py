@@ -7,7 +7,6 @@ A document's key is a UUID of the id, for zvec's keys are short and have no newl
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json, to_json
 from zvec import DataType, Doc
 
 from csrkit.errors import StoreError
@@ -31,7 +31,6 @@ __all__ = [
     "codes_of",
     "documents",
     "hit",
-    "key_of",
     "residuals_of",
     "spelled",
 ]
@@ -40,15 +39,11 @@ CODE, DATA, RESIDUAL = "code", "csrkit", "csrkit_residual"
 MOST = 16_384  # non-zeros of a vector
 
 
-def key_of(one: int | str) -> str:
-    """Return the key of an id."""
-    return str(uuid_of(one))
-
-
 def spelled(codes: SparseVectors) -> list[dict[int, float]]:
     """Return each row as zvec takes it, latent to value."""
-    pairs = list(zip(codes.indices.tolist(), codes.values.tolist(), strict=True))
-    return [dict(pairs[start:stop]) for start, stop in pairwise(codes.indptr.tolist())]
+    latents, values = codes.indices.tolist(), codes.values.tolist()
+    spans = [slice(*span) for span in pairwise(codes.indptr.tolist())]
+    return [dict(zip(latents[span], values[span], strict=True)) for span in spans]
 
 
 def check(upsert: Upsert, fields: Mapping[str, DataType]) -> None:
@@ -119,16 +114,16 @@ def documents(batch: Upsert, fields: Mapping[str, DataType]) -> list[Doc]:
     found = []
     for row, (one, code, load) in enumerate(rows):
         values = {name: load[name] for name in fields if load.get(name) is not None}
-        values[DATA] = json.dumps([one, load or None])
+        values[DATA] = to_json([one, load or None]).decode()
         if batch.residuals is not None:
             values[RESIDUAL] = b64encode(batch.residuals[row].tobytes()).decode()
-        found.append(Doc(key_of(one), vectors={CODE: code}, fields=values))
+        found.append(Doc(uuid_of(one), vectors={CODE: code}, fields=values))
     return found
 
 
 def hit(doc: Doc) -> Hit:
     """Return a document that was found."""
-    one, load = json.loads(doc.fields[DATA])
+    one, load = from_json(doc.fields[DATA])
     return Hit(one, float(doc.score or 0), load)
 
 

@@ -1,0 +1,189 @@
+"""What `adapters.py` compares: each adapter, and the fastest that its vendor's own calls do.
+
+Rows in the vendor's types, of ids 0, 1, 2 and a payload, are made by `Rival.spell`, in the time
+of a load or before it.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csrkit import SparseVectors
+from csrkit.stores import Store
+
+LIMIT = 10
+
+
+class Rival(ABC):
+    """An adapter and its vendor, with the same codes and payloads.
+
+    Attributes:
+        name: Of the adapter.
+        how: The vendor's calls.
+    """
+
+    name: str
+    how: str
+
+    def __init__(
+        self, codes: SparseVectors, payloads: list[dict[str, Any]], queries: SparseVectors
+    ) -> None:
+        self.codes, self.payloads, self.queries = codes, payloads, list(queries)
+        self.rows = self.spell()
+
+    @abstractmethod
+    def spell(self) -> Any:
+        """Make the vendor's rows out of the codes and payloads."""
+
+    @abstractmethod
+    def theirs(self, folder: Path, rows: Any) -> Any:
+        """Load rows by the vendor's calls, and return what `ask` takes."""
+
+    @abstractmethod
+    def ask(self, loaded: Any, row: int) -> list[tuple[int, float]]:
+        """Return id and score of the best `LIMIT` for a query, payloads fetched."""
+
+    @abstractmethod
+    def empty(self, folder: Path) -> Any:
+        """Open an empty store."""
+
+    def ours(self, folder: Path) -> Store:
+        """Load by the adapter."""
+        store: Any = self.empty(folder)
+        store.upsert(range(len(self.codes)), self.codes, self.payloads)
+        self.settle(store)
+        return store  # type: ignore[no-any-return]  # a store
+
+    def settle(self, store: Any) -> None:  # noqa: B027  # most have nothing to build
+        """Build what is searched."""
+
+    def leave(self, loaded: Any) -> None:
+        """Close what was loaded."""
+        loaded.close()
+
+
+def dicts(codes: SparseVectors) -> list[dict[int, float]]:
+    """Spell each row as latent to value, in the quickest way that was found."""
+    latents, values = codes.indices.tolist(), codes.values.tolist()
+    spans = [slice(*span) for span in pairwise(codes.indptr.tolist())]
+    return [dict(zip(latents[span], values[span], strict=True)) for span in spans]
+
+
+class Zvec(Rival):
+    """zvec, flat."""
+
+    name, how = "`ZvecStore`", "`insert` of `Doc`, `query`"
+
+    def spell(self) -> Any:
+        import zvec
+
+        self.asked = [zvec.Query("code", vector=dicts(query)[0]) for query in self.queries]
+        rows = enumerate(zip(dicts(self.codes), self.payloads, strict=True))
+        return [
+            zvec.Doc(str(one), vectors={"code": code}, fields={"payload": json.dumps(load)})
+            for one, (code, load) in rows
+        ]
+
+    def theirs(self, folder: Path, rows: Any) -> Any:
+        import zvec
+
+        index = zvec.FlatIndexParam(metric_type=zvec.MetricType.IP)
+        code = zvec.VectorSchema("code", zvec.DataType.SPARSE_VECTOR_FP32, index_param=index)
+        payload = zvec.FieldSchema("payload", zvec.DataType.STRING)
+        schema = zvec.CollectionSchema("docs", fields=[payload], vectors=[code])
+        found = zvec.create_and_open(str(folder / "zvec"), schema)
+        for start in range(0, len(rows), 1024):  # zvec takes no more
+            found.insert(rows[start : start + 1024])
+        return found
+
+    def ask(self, loaded: Any, row: int) -> list[tuple[int, float]]:
+        found = loaded.query(self.asked[row], topk=LIMIT)
+        return [(int(doc.id), doc.score) for doc in found if json.loads(doc.fields["payload"])]
+
+    def empty(self, folder: Path) -> Any:
+        from csrkit_zvec import ZvecStore
+
+        return ZvecStore(folder / "store")
+
+
+class Milvus(Rival):
+    """Milvus Lite."""
+
+    name, how = "`MilvusStore`", "`insert` of dicts, `search`"
+
+    def spell(self) -> Any:
+        self.asked = [dicts(query) for query in self.queries]
+        rows = enumerate(zip(dicts(self.codes), self.payloads, strict=True))
+        return [{"id": one, "payload": load, "code": code} for one, (code, load) in rows]
+
+    def theirs(self, folder: Path, rows: Any) -> Any:
+        from pymilvus import DataType, MilvusClient
+
+        client = MilvusClient(str(folder / "milvus.db"))
+        schema = MilvusClient.create_schema(auto_id=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("payload", DataType.JSON)
+        schema.add_field("code", DataType.SPARSE_FLOAT_VECTOR)
+        index = client.prepare_index_params()
+        index.add_index("code", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
+        client.create_collection("docs", schema=schema, index_params=index)
+        for start in range(0, len(rows), 1000):
+            client.insert("docs", rows[start : start + 1000])
+        return client
+
+    def ask(self, loaded: Any, row: int) -> list[tuple[int, float]]:
+        (found,) = loaded.search(
+            "docs", self.asked[row], anns_field="code", limit=LIMIT, output_fields=["payload"]
+        )
+        return [(one["id"], one["distance"]) for one in found if one["entity"]["payload"]]
+
+    def empty(self, folder: Path) -> Any:
+        from csrkit_milvus import MilvusStore
+
+        return MilvusStore(str(folder / "store.db"), "docs")
+
+
+class Seismic(Rival):
+    """Seismic, whose load ends with its index; scores are its own, of values in 16 bits."""
+
+    name, how = "`SeismicStore`", "`add_documents_by_id`, `build_from_dataset`, `search`"
+
+    def spell(self) -> Any:
+        import seismic
+
+        word = seismic.get_seismic_string()
+        self.asked = [(one.indices.astype(word), one.values) for one in self.queries]
+        return list(map(str, range(len(self.codes)))), self.codes.indices.astype(np.int64)
+
+    def theirs(self, folder: Path, rows: Any) -> Any:
+        import seismic
+
+        data = seismic.SeismicDataset(dim=self.codes.dim)
+        data.add_documents_by_id(*rows, self.codes.values, self.codes.indptr)
+        return seismic.SeismicIndex.build_from_dataset(data, num_threads=1)
+
+    def ask(self, loaded: Any, row: int) -> list[tuple[int, float]]:
+        found = loaded.search("", *self.asked[row], LIMIT, 16, 0.8)
+        return [(int(one), score) for _, score, one in found if self.payloads[int(one)]]
+
+    def empty(self, folder: Path) -> Any:
+        from csrkit_seismic import SeismicStore
+
+        return SeismicStore()
+
+    def settle(self, store: Any) -> None:
+        store.build(threads=1)
+
+    def leave(self, loaded: Any) -> None:
+        pass
+
+
+RIVALS: Sequence[type[Rival]] = (Zvec, Milvus, Seismic)
+NAMES: Mapping[str, type[Rival]] = {rival.__name__.lower(): rival for rival in RIVALS}
