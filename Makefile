@@ -45,7 +45,7 @@ bench: .venv/.bench .venv/.test .venv/.installed .venv/.adapters
 	@set -e; for script in examples/benchmarks/[a-z]*.py adapters/*/benchmark.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 faults: .venv/.test .venv/.installed
-	CSRKIT_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults
+	CSRKIT_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/faults
 
 answers: .venv/.test .venv/.installed .venv/.adapters
 	CSRKIT_EMBEDDINGS=examples/data OMP_NUM_THREADS=1 $(BIN)/pytest tests/contract/test_same_answers.py

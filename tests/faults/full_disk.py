@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tests.collection.models import random_model
 from tests.faults.places import Place, opened
-from tests.faults.stories import STORIES, forked, in_small_steps, result, same, tell
+from tests.faults.stories import forked, in_small_steps, result, same, tell
 
 from csrkit import fitting
 from csrkit.collection import backfill
@@ -27,14 +27,16 @@ from csrkit.errors import CsrkitError
 
 _LARGEST = 120_000  # bytes; every file of the job is smaller
 _GROWING = (20_480, 32_768)  # the ledger, from its beginning to the end of the backfill
+_STORY = ("compress", "cutover")
 
 
-def limited(place: Place, run: Path, url: str, limit: int) -> str:
-    """Begin the story and say how it ended."""
+def limited(place: Place, run: Path, url: str, limit: int, points: int) -> str:
+    """Begin the story, with ranges of so many points, and say how it ended."""
+    backfill.RANGE_POINTS = points
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        tell(place, run, url, STORIES[0])
+        tell(place, run, url, _STORY)
     except CsrkitError as error:
         return f"{type(error).__name__}: {error}"
     finally:
@@ -42,7 +44,7 @@ def limited(place: Place, run: Path, url: str, limit: int) -> str:
     return ""
 
 
-def survives(place: Place, folder: Path, limits: Any, latents: int) -> bool:
+def survives(place: Place, folder: Path, limits: Any, latents: int, points: int) -> bool:
     """Fill the disk at some sizes, with a model of so many latents; print a line for each."""
     fitting.fit = lambda *_, **__: random_model(latents=latents)
     answer, all_same, reference = folder / "answer.json", True, None
@@ -51,9 +53,9 @@ def survives(place: Place, folder: Path, limits: Any, latents: int) -> bool:
         url = place.fresh(run)
         code, said = 0, None
         if limit:
-            code = forked(lambda: limited(place, run, url, limit), answer)  # noqa: B023
+            code = forked(lambda: limited(place, run, url, limit, points), answer)  # noqa: B023
             said = json.loads(answer.read_text()) if code == 0 else None
-        whole = lambda: (tell(place, run, url, STORIES[0]), result(place, run, url))[1]  # noqa: B023, E731
+        whole = lambda: (tell(place, run, url, _STORY), result(place, run, url))[1]  # noqa: B023, E731
         assert forked(whole, answer) == 0
         reference = reference or json.loads(answer.read_text())
         equal = same(json.loads(answer.read_text()), reference)
@@ -65,13 +67,12 @@ def survives(place: Place, folder: Path, limits: Any, latents: int) -> bool:
 
 def main(folder: Path, seed: int, times: int) -> bool:
     in_small_steps()
-    backfill.RANGE_POINTS = 2
     rng, half = np.random.default_rng(seed), times // 2
     anywhere = np.exp(rng.uniform(4, np.log(_LARGEST), times - half))
     growing = rng.uniform(*_GROWING, half)
     with opened("server", folder) as place:
-        larger = survives(place, folder, anywhere, 768)  # a model larger than the ledger
-        return survives(place, folder, growing, 96) and larger
+        larger = survives(place, folder, anywhere, 768, 48)  # a model larger than the ledger
+        return survives(place, folder, growing, 96, 2) and larger  # one that grows
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def _check_drop(home: Home, now: Description, manifest: Manifest, confirm: str |
     if confirm != now.title:
         raise ConfigError(
             f"dropping {manifest.vector!r} of {home.url} cannot be undone: to do it, pass the "
-            f"name of the collection, confirm={now.title!r}, got {confirm!r}"
+            f"name of the collection, confirm={now.title!r} (--confirm), got {confirm!r}"
         )
     bare = next(home.missing(manifest.name, size=10), [])
     if bare:

@@ -165,8 +165,9 @@ class Job:
     def _refuse_rolled_back(self) -> None:
         if self.phase is Phase.ROLLED_BACK:
             raise JobError(
-                f"the job in {self.folder} was rolled back: begin another in a new folder, "
-                "with model= to keep its model"
+                f"the job in {self.folder} was rolled back: begin another in a new folder, job= "
+                "(--job), and keep its model if you want with model= (--model) "
+                f"{self.folder / 'model'}"
             )
 
     def _fit(self, model: CSRModel | None, config: FitConfig | None) -> None:

@@ -178,7 +178,7 @@ class Copy:
                 f"since the cutover {drift.changed} points were written to {self.pair.title!r} and "
                 f"{drift.deleted} deleted, such as {list(drift.ids)}, which {self.pair.original!r} "
                 "does not know: make the same changes there, or give them up with "
-                f"confirm={self.pair.title!r}"
+                f"confirm={self.pair.title!r} (--confirm)"
             )
 
     def drop_original(self, confirm: str | None) -> str | None:
@@ -186,7 +186,7 @@ class Copy:
         if confirm != self.pair.original:
             raise ConfigError(
                 f"deleting the collection {self.pair.original!r} cannot be undone: to do it, pass "
-                f"its name, confirm={self.pair.original!r}, got {confirm!r}"
+                f"its name, confirm={self.pair.original!r} (--confirm), got {confirm!r}"
             )
         if not self.pair.has_source():
             return None  # it is done
