@@ -10,6 +10,7 @@ import torch
 
 from csrkit import joint
 from csrkit.errors import ConfigError, ShapeError
+from csrkit.joint import loop
 from csrkit.joint.captions import bag_of_words
 from csrkit.joint.expansion import ExpansionControl
 from csrkit.joint.start import Affine, cca, pca
@@ -286,6 +287,38 @@ def test_settings_are_finite() -> None:
 def test_a_divergence_says_what_to_lower(data: Scenes) -> None:
     with pytest.raises(ConfigError, match=r"diverged by step \d+: lower JointConfig\(head_rate="):
         fitted(data, head_rate=1e30, embeddings_rate=1e30)
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Interrupt training at a step, or ruin a weight there."""
+    done, whole = [0], loop._step
+
+    def patched(model: Any, optimizer: Any, loss: Any) -> None:
+        done[0] += 1
+        if done[0] == step and how == "interrupt":
+            raise KeyboardInterrupt
+        whole(model, optimizer, loss)
+        if done[0] == step:
+            with torch.no_grad():
+                model.head.bias[0] = torch.nan
+
+    monkeypatch.setattr(loop, "_step", patched)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"), [("interrupt", "was interrupted: returning"), ("ruin", "diverged by step")]
+)
+def test_what_was_learned_before_is_kept(
+    data: Scenes, monkeypatch: pytest.MonkeyPatch, how: str, message: str
+) -> None:
+    stop_at(12, monkeypatch, how)
+    with pytest.warns(UserWarning, match=rf"{message}.* the weights of step 9"):
+        model = fitted(data, epochs=3)  # 9 steps each
+    assert model.spec.provenance.steps == 9
+    if how == "interrupt":
+        stop_at(2, monkeypatch, how)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(data, epochs=3)
 
 
 def test_importing_joint_needs_no_torch() -> None:
