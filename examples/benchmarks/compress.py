@@ -40,10 +40,10 @@ from _common import heading, table, unit_rows
 from _simulated import Simulated
 
 from csrkit.collection import CodeVector, compress
-from csrkit.collection.backfill import Backfill, Coder
 from csrkit.collection.homes.edge import EdgeHome
-from csrkit.collection.ledger import Ledger
-from csrkit.collection.pace import Pace
+from csrkit.collection.jobs.backfill import Backfill, Coder
+from csrkit.collection.jobs.ledger import Ledger
+from csrkit.collection.jobs.pace import Pace
 from csrkit.model import CSRModel, ModelConfig, Provenance, array_shapes
 from csrkit.vectors import SparseVectors
 

@@ -44,8 +44,8 @@ def old(
     rest: RestShim, old_client: QdrantClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RestShim:
     """A server that cannot add a vector to its collection, and jobs that take small steps."""
-    monkeypatch.setattr("csrkit.collection.backfill.RANGE_POINTS", 30)
-    monkeypatch.setattr("csrkit.collection.pace.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("csrkit.collection.jobs.backfill.RANGE_POINTS", 30)
+    monkeypatch.setattr("csrkit.collection.jobs.pace.time.sleep", lambda seconds: None)
     rest.reset(tmp_path)
     rest.version = OLD
     fill_richly(rest, old_client, N)

@@ -12,10 +12,10 @@ import qdrant_edge as qe
 from qdrant_client import QdrantClient, models
 
 from csrkit.collection import Job, VerifyConfig, compress
-from csrkit.collection.compressing import foreseen
 from csrkit.collection.home import Home
 from csrkit.collection.homes.edge import EdgeHome
 from csrkit.collection.homes.qdrant import QdrantHome
+from csrkit.collection.jobs.compressing import foreseen
 from csrkit.errors import ConfigError
 
 from ..contract.rest_shim import QUICK, RestShim

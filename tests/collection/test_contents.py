@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 
 from csrkit.collection import VerifyConfig, compress
-from csrkit.collection.baseline import Baseline, Noted, _sketch, dense_digest, payload_digest
-from csrkit.collection.contents import _faults
-from csrkit.collection.drawing import draw
 from csrkit.collection.home import Page
 from csrkit.collection.homes.edge import EdgeHome
+from csrkit.collection.verdicts.baseline import (
+    Baseline,
+    Noted,
+    _sketch,
+    dense_digest,
+    payload_digest,
+)
+from csrkit.collection.verdicts.contents import _faults
+from csrkit.collection.verdicts.drawing import draw
 from csrkit.errors import FormatError
 from csrkit.vectors import SparseVectors
 
@@ -101,7 +107,7 @@ def test_draws_are_uniform_and_of_a_seed(tmp_path: Path, monkeypatch: pytest.Mon
     assert chi < 380  # of 299 degrees of freedom; 379 is exceeded once in a thousand
     only = drawn(0, filter=home.matching("cat", 3))
     assert only == point_ids(N)[3::7]
-    monkeypatch.setattr("csrkit.collection.drawing._LISTED", 10)
+    monkeypatch.setattr("csrkit.collection.verdicts.drawing._LISTED", 10)
     assert set(drawn(0)) < set(point_ids(N))  # the engine draws
     home.close()
 

@@ -64,7 +64,7 @@ def test_a_server_that_can_gets_codes_in_place_unless_told_otherwise(
 def test_a_collection_of_the_same_name_is_never_touched(
     old: RestShim, old_client: QdrantClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("csrkit.collection.compressing.secrets.token_hex", lambda n: "ab" * n)
+    monkeypatch.setattr("csrkit.collection.jobs.compressing.secrets.token_hex", lambda n: "ab" * n)
     taken = "docs__csrkit_" + "ab" * 8
     params = models.VectorParams(size=2, distance=models.Distance.DOT)
     old_client.create_collection(taken, vectors_config={"x": params})

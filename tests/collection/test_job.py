@@ -12,10 +12,10 @@ import pytest
 import qdrant_edge as qe
 
 from csrkit.collection import Job, compress
-from csrkit.collection.backfill import Backfill
 from csrkit.collection.home import Busy, Marker, Page
 from csrkit.collection.homes.edge import EdgeHome
-from csrkit.collection.ledger import Ledger, Phase
+from csrkit.collection.jobs.backfill import Backfill
+from csrkit.collection.jobs.ledger import Ledger, Phase
 from csrkit.errors import ConfigError, FormatError, JobError, StoreError
 from csrkit.model import CSRModel
 
@@ -39,7 +39,7 @@ def home(tmp_path: Path) -> Iterator[EdgeHome]:
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("csrkit.collection.backfill.RANGE_POINTS", 64)
+    monkeypatch.setattr("csrkit.collection.jobs.backfill.RANGE_POINTS", 64)
 
 
 def compressed(home: Any, tmp_path: Path, model: CSRModel | None, **options: Any) -> Job:
@@ -222,7 +222,7 @@ class Faulty(EdgeHome):
 def test_faults_that_pass_change_nothing(
     tmp_path: Path, model: CSRModel, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("csrkit.collection.pace.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("csrkit.collection.jobs.pace.time.sleep", lambda seconds: None)
     make_shard(tmp_path / "shard").close()
     home = Faulty(tmp_path / "shard", seed)
     job = compressed(home, tmp_path, model)
@@ -235,7 +235,7 @@ def test_faults_that_pass_change_nothing(
 def test_a_home_that_stays_down_ends_the_run_and_the_same_call_goes_on(
     home: EdgeHome, tmp_path: Path, model: CSRModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("csrkit.collection.pace.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("csrkit.collection.jobs.pace.time.sleep", lambda seconds: None)
     calls, write = [], EdgeHome.write
 
     def dying(self: Any, codes: Any, page: Page) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from csrkit.collection.ledger import Ledger, Phase, Range, Tally, held
+from csrkit.collection.jobs.ledger import Ledger, Phase, Range, Tally, held
 from csrkit.errors import JobError
 
 LARGEST = 2**64 - 1  # beyond SQLite's integers, so ids are kept as JSON

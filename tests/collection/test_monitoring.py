@@ -15,8 +15,8 @@ from qdrant_client import QdrantClient, models
 
 from csrkit.collection import DualWriter, Health, Job, MonitorConfig, compress, monitor
 from csrkit.collection.homes.edge import EdgeHome
-from csrkit.collection.monitoring import unexplained
-from csrkit.collection.recent import since, where
+from csrkit.collection.monitors.monitoring import unexplained
+from csrkit.collection.monitors.recent import since, where
 from csrkit.errors import ConfigError, FormatError, JobError
 from csrkit.model import CSRModel
 

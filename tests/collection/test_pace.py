@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from csrkit.collection.home import Busy
-from csrkit.collection.pace import Pace
+from csrkit.collection.jobs.pace import Pace
 from csrkit.errors import ConfigError, StoreError
 
 

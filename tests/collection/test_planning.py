@@ -19,8 +19,8 @@ from qdrant_client import QdrantClient
 import csrkit
 from csrkit.collection import compress
 from csrkit.collection.homes.edge import EdgeHome
-from csrkit.collection.planning import plan
 from csrkit.collection.plans.facts import Plan
+from csrkit.collection.plans.planning import plan
 from csrkit.errors import ConfigError
 
 from ..contract.rest_routes import Refused

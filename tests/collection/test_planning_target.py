@@ -11,8 +11,8 @@ import pytest
 import qdrant_edge as qe
 
 from csrkit import FitConfig
-from csrkit.collection.planning import plan
 from csrkit.collection.plans.facts import Collection
+from csrkit.collection.plans.planning import plan
 from csrkit.collection.plans.target import agreement, check_distance, chosen_ks, outlined
 from csrkit.errors import ConfigError
 

@@ -154,8 +154,8 @@ def test_a_marker_of_a_newer_csrkit_is_not_taken_for_none(
 def test_a_job_under_faults_and_its_rollback(
     home: QdrantHome, shim: RestShim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("csrkit.collection.backfill.RANGE_POINTS", 64)
-    monkeypatch.setattr("csrkit.collection.pace.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("csrkit.collection.jobs.backfill.RANGE_POINTS", 64)
+    monkeypatch.setattr("csrkit.collection.jobs.pace.time.sleep", lambda seconds: None)
     before, described, metadata = everything(shim), home.describe(), dict(shim["docs"].metadata)
     model = random_model()
     shim.fail(429, 1, only="/points/vectors", Retry_After="1")

@@ -13,7 +13,7 @@ from qdrant_client import QdrantClient, models
 from csrkit.collection import Job
 from csrkit.collection.homes.pairs import QdrantPair
 from csrkit.collection.homes.qdrant import QdrantHome
-from csrkit.collection.ledger import Ledger, Phase
+from csrkit.collection.jobs.ledger import Ledger, Phase
 from csrkit.errors import ConfigError, JobError
 from csrkit.stores import QdrantStore
 

@@ -14,7 +14,7 @@ import qdrant_edge as qe
 from csrkit.collection import Job, VerifyConfig, compress
 from csrkit.collection.home import Page
 from csrkit.collection.homes.edge import EdgeHome
-from csrkit.collection.ledger import Phase
+from csrkit.collection.jobs.ledger import Phase
 from csrkit.errors import ConfigError, JobError
 
 from .models import random_model
@@ -268,7 +268,9 @@ def test_what_an_engine_rounds_is_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, datatype: str, distance: str
 ) -> None:
     # rows of such lengths are refused, and rows of one length are no whole numbers
-    monkeypatch.setattr("csrkit.collection.compressing.ranked_alike", lambda home, source: None)
+    monkeypatch.setattr(
+        "csrkit.collection.jobs.compressing.ranked_alike", lambda home, source: None
+    )
     kinds = (getattr(qe.Distance, distance), getattr(qe.VectorStorageDatatype, datatype))
     params = qe.EdgeVectorParams(size=24, distance=kinds[0], datatype=kinds[1])
     (tmp_path / "shard").mkdir()

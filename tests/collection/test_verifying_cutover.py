@@ -14,7 +14,7 @@ from qdrant_client import QdrantClient
 from csrkit.collection import Job, NotVerified, VerifyConfig, compress
 from csrkit.collection.homes.edge import EdgeHome
 from csrkit.collection.homes.qdrant import QdrantHome
-from csrkit.collection.ledger import Phase
+from csrkit.collection.jobs.ledger import Phase
 
 from ..contract.rest_shim import QUICK, RestShim, running
 from .copies import N as COPIED

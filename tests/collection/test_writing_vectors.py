@@ -38,7 +38,7 @@ def test_codes_are_those_of_the_vector_as_the_engine_keeps_it(
 ) -> None:
     """Bit for bit: a residual that differs in one bit would be found by the sweep."""
     # rows of such lengths are refused, and rows of one length would test less
-    monkeypatch.setattr("csrkit.collection.compressing.ranked_alike", lambda *_: None)
+    monkeypatch.setattr("csrkit.collection.jobs.compressing.ranked_alike", lambda *_: None)
     kind = getattr(qe.VectorStorageDatatype, KINDS[datatype])
     params = qe.EdgeVectorParams(size=DIM, distance=getattr(qe.Distance, distance), datatype=kind)
     (tmp_path / "shard").mkdir()

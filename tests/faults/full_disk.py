@@ -22,7 +22,7 @@ from tests.faults.places import Place, opened
 from tests.faults.stories import forked, in_small_steps, result, same, tell
 
 from csrkit import fitting
-from csrkit.collection import backfill
+from csrkit.collection.jobs import backfill
 from csrkit.errors import CsrkitError
 
 _LARGEST = 120_000  # bytes; every file of the job is smaller

@@ -27,7 +27,7 @@ from tests.faults.places import Place, opened
 from tests.faults.stories import STORIES, forked, in_small_steps, result, same, tell
 
 from csrkit import fitting
-from csrkit.collection.ledger import Ledger
+from csrkit.collection.jobs.ledger import Ledger
 
 WATCHED: list[tuple[Any, str]] = [
     *((Ledger, name) for name in ("advance", "begin", "attempt", "finish", "settle")),

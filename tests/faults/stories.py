@@ -15,8 +15,8 @@ from tests.faults.places import Place, described
 
 from csrkit import fitting
 from csrkit.collection import Job, backfill, compress
-from csrkit.collection.pace import Pace
-from csrkit.collection.verdict import VerifyConfig
+from csrkit.collection.jobs.pace import Pace
+from csrkit.collection.verdicts.verdict import VerifyConfig
 
 STORIES = (
     ("compress", "sweep", "verify", "cutover"),

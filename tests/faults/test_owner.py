@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient
 from csrkit.collection import compress
 from csrkit.collection.homes.edge import EdgeHome
 from csrkit.collection.homes.qdrant import QdrantHome
-from csrkit.collection.pace import Pace
+from csrkit.collection.jobs.pace import Pace
 
 from ..collection.models import random_model
 from ..collection.servers import fill
@@ -29,7 +29,7 @@ MODEL = random_model()
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("csrkit.collection.backfill.RANGE_POINTS", 32)
+    monkeypatch.setattr("csrkit.collection.jobs.backfill.RANGE_POINTS", 32)
     monkeypatch.setitem(Pace.__init__.__kwdefaults__, "size", 8)
     monkeypatch.setitem(Pace.__init__.__kwdefaults__, "sleep", lambda seconds: None)
 

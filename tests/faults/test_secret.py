@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from csrkit.cli.verbs import app
 from csrkit.collection import Job, compress
 from csrkit.collection.homes.qdrant import QdrantHome
-from csrkit.collection.pace import Pace
+from csrkit.collection.jobs.pace import Pace
 from csrkit.errors import CsrkitError
 
 from ..collection.models import random_model

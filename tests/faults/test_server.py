@@ -13,7 +13,7 @@ from qdrant_client import QdrantClient
 
 from csrkit.collection import Job, compress
 from csrkit.collection.homes.qdrant import QdrantHome
-from csrkit.collection.pace import Pace
+from csrkit.collection.jobs.pace import Pace
 from csrkit.errors import StoreError
 
 from ..collection.models import random_model
@@ -50,7 +50,7 @@ def filled(server: FaultyShim, client: QdrantClient, tmp_path: Path) -> FaultySh
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("csrkit.collection.backfill.RANGE_POINTS", 32)
+    monkeypatch.setattr("csrkit.collection.jobs.backfill.RANGE_POINTS", 32)
     monkeypatch.setitem(Pace.__init__.__kwdefaults__, "size", 16)
     monkeypatch.setitem(Pace.__init__.__kwdefaults__, "sleep", lambda seconds: None)
 

@@ -11,7 +11,7 @@ from qdrant_client import QdrantClient
 
 from csrkit.collection import Job, compress
 from csrkit.collection.homes.qdrant import QdrantHome
-from csrkit.collection.pace import Pace
+from csrkit.collection.jobs.pace import Pace
 
 from ..collection.copies import OLD, assert_equal, records, title
 from ..collection.models import random_model
@@ -27,7 +27,7 @@ N = 100
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyShim]:
-    monkeypatch.setattr("csrkit.collection.backfill.RANGE_POINTS", 32)
+    monkeypatch.setattr("csrkit.collection.jobs.backfill.RANGE_POINTS", 32)
     monkeypatch.setitem(Pace.__init__.__kwdefaults__, "size", 16)
     monkeypatch.setitem(Pace.__init__.__kwdefaults__, "sleep", lambda seconds: None)
     with failing(tmp_path / "server") as server:

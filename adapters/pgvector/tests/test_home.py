@@ -108,8 +108,8 @@ def table(request: pytest.FixtureRequest, connection: Connection) -> str:
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("csrkit.collection.backfill.RANGE_POINTS", 64)
-    monkeypatch.setattr("csrkit.collection.pace.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("csrkit.collection.jobs.backfill.RANGE_POINTS", 64)
+    monkeypatch.setattr("csrkit.collection.jobs.pace.time.sleep", lambda seconds: None)
 
 
 def contents(connection: Connection, table: str) -> Any:

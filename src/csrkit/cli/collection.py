@@ -173,8 +173,8 @@ def compress(
     The same command goes on after whatever ended it. Next: `csrkit cutover JOB`,
     or `csrkit rollback JOB`, which drops what was added and nothing else.
     """
-    from csrkit.collection.compressing import compress as run
-    from csrkit.collection.compressing import foreseen
+    from csrkit.collection.jobs.compressing import compress as run
+    from csrkit.collection.jobs.compressing import foreseen
     from csrkit.collection.plans.target import collection_of, outlined
 
     if dry_run:
@@ -233,7 +233,7 @@ def _resumable(verb: str) -> Iterator[None]:
 def _opened(
     folder: Path, verb: str, progress: bool | None = False, rate: float | None = None
 ) -> Iterator[Job]:
-    from csrkit.collection.job import Job
+    from csrkit.collection.jobs.job import Job
 
     job = Job.open(folder, progress=bar_wanted(progress), rate=rate)
     try:
@@ -245,7 +245,7 @@ def _opened(
 
 def status(job: JobFolder, as_json: Json = False) -> None:
     """Show how far a job is, also while it runs."""
-    from csrkit.collection.status import read_status
+    from csrkit.collection.jobs.status import read_status
 
     facts = _facts(job, read_status(job), f"job {job}")
     show(facts, _lines(facts), as_json=as_json)
@@ -253,7 +253,7 @@ def status(job: JobFolder, as_json: Json = False) -> None:
 
 def _dry(folder: Path, did: str, *, copy: str | None = None, as_json: bool) -> None:
     """Say what would be done, in other words if the job made a copy."""
-    from csrkit.collection.status import read_status
+    from csrkit.collection.jobs.status import read_status
 
     status = read_status(folder)
     facts = replace(_facts(folder, status, (status.copy and copy) or did), dry_run=True)

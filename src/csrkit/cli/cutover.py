@@ -100,7 +100,7 @@ def cutover(
 
 
 def _cut_over(work: Job, config: VerifyConfig | None) -> Cutover:
-    from csrkit.collection.verdict import NotVerified
+    from csrkit.collection.verdicts.verdict import NotVerified
 
     try:
         return work.cutover(verify=config or False)

@@ -126,7 +126,7 @@ class Gates:
             FormatError: If a file cannot be read.
             ShapeError: If the queries are not as wide as the model.
         """  # noqa: DOC502  # raised by helpers
-        from csrkit.collection.verdict import VerifyConfig
+        from csrkit.collection.verdicts.verdict import VerifyConfig
 
         rows = None if self.queries is None else _queries(self.queries, work.model.dim)
         asked = 0 if rows is None else len(rows)
@@ -178,6 +178,6 @@ def _qrels(path: Path, n: int) -> list[dict[int | str, float]]:
 
 
 def _filters(home: Home, given: list[str]) -> Mapping[str, Any]:
-    from csrkit.collection.recent import where
+    from csrkit.collection.monitors.recent import where
 
     return {one: where(home, one) for one in given}

@@ -14,8 +14,8 @@ from csrkit.cli.output import one_line, show
 from csrkit.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
-    from csrkit.collection.health import Health, Latents, Quality
     from csrkit.collection.home import Home, PointId
+    from csrkit.collection.monitors.health import Health, Latents, Quality
 
 __all__ = ["monitor"]
 
@@ -67,9 +67,9 @@ def monitor(
     the collection. No engine notes when a point was written: without --where,
     --since or --ids all points have the same chance to be drawn.
     """  # noqa: DOC501  # the docstring is the help
-    from csrkit.collection.health import MonitorConfig
-    from csrkit.collection.job import Job
-    from csrkit.collection.monitoring import monitor as run
+    from csrkit.collection.jobs.job import Job
+    from csrkit.collection.monitors.health import MonitorConfig
+    from csrkit.collection.monitors.monitoring import monitor as run
 
     config = MonitorConfig(
         sample=sample,
@@ -99,7 +99,7 @@ def _chosen(
     home: Home, where: str | None, since: tuple[str, str] | None, ids: Path | None
 ) -> tuple[Any, str | None]:
     """Return the vendor's filter, and which points are meant in words."""
-    from csrkit.collection import recent
+    from csrkit.collection.monitors import recent
 
     if sum(one is not None for one in (where, since, ids)) > 1:
         raise ConfigError("expected at most one of --where, --since and --ids")

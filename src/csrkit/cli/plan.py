@@ -59,7 +59,7 @@ def plan(
     the codes in Qdrant's embedded engine, in a temporary folder: bytes, recall, time,
     what int8 or binary copies would give instead, and a verdict.
     """
-    from csrkit.collection.planning import plan as run
+    from csrkit.collection.plans.planning import plan as run
 
     found = run(
         target,

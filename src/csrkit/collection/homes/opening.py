@@ -11,8 +11,8 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from csrkit.collection.copies.pair import Pair
 from csrkit.collection.home import Home
-from csrkit.collection.pair import Pair
 from csrkit.errors import ConfigError
 
 if TYPE_CHECKING:

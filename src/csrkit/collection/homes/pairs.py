@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qdrant_client import models
 
+from csrkit.collection.copies.pair import Whole
 from csrkit.collection.home import CodeVector, Home, Marker, Page, PointId
 from csrkit.collection.homes._copied import (
     digest_of,
@@ -35,7 +36,6 @@ from csrkit.collection.homes._spelling import (
     version_of,
 )
 from csrkit.collection.homes.qdrant import QdrantHome
-from csrkit.collection.pair import Whole
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._ids import stored_id
 from csrkit.stores._retry import Retry
@@ -64,7 +64,7 @@ def original_of(home: QdrantHome) -> str:
 
 
 class QdrantPair:
-    """A collection and its copy; see `csrkit.collection.pair.Pair`.
+    """A collection and its copy; see `csrkit.collection.copies.pair.Pair`.
 
     Args:
         client: The vendor's client.

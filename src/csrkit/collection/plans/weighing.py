@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csrkit.collection.backfill import Coder
 from csrkit.collection.home import CodeVector, Page
+from csrkit.collection.jobs.backfill import Coder
 from csrkit.collection.plans.facts import Collection, Stored
 from csrkit.collection.plans.target import ENTRY_BYTES, POSTING_BYTES, source_bytes
 from csrkit.errors import StoreError

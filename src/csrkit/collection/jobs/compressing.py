@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from csrkit.collection.home import Description, Home
 from csrkit.collection.homes.opening import open_home, open_pair, original_of
-from csrkit.collection.job import Job
-from csrkit.collection.manifest import Manifest, job_folder
-from csrkit.collection.ownership import refuse_fixed
-from csrkit.collection.pace import Pace
+from csrkit.collection.jobs.job import Job
+from csrkit.collection.jobs.manifest import Manifest, job_folder
+from csrkit.collection.jobs.ownership import refuse_fixed
+from csrkit.collection.jobs.pace import Pace
 from csrkit.collection.plans.target import collection_of, ranked_alike
 from csrkit.errors import ConfigError
 

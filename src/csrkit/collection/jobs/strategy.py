@@ -10,19 +10,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
-from csrkit.collection.backfill import BATCH_NUMBERS, Backfill, Coder, Swept
+from csrkit.collection.copies.switching import Copy
 from csrkit.collection.facts import Marker
 from csrkit.collection.home import Home
 from csrkit.collection.homes.opening import open_home, open_pair
-from csrkit.collection.ledger import Ledger
-from csrkit.collection.ownership import checked_own, claim, release
-from csrkit.collection.switching import Copy
+from csrkit.collection.jobs.backfill import BATCH_NUMBERS, Backfill, Coder, Swept
+from csrkit.collection.jobs.ledger import Ledger
+from csrkit.collection.jobs.ownership import checked_own, claim, release
 from csrkit.errors import ConfigError, JobError
 from csrkit.stores._address import in_url
 
 if TYPE_CHECKING:
-    from csrkit.collection.manifest import Manifest
-    from csrkit.collection.pace import Pace
+    from csrkit.collection.jobs.manifest import Manifest
+    from csrkit.collection.jobs.pace import Pace
 
 __all__ = ["InPlace", "Strategy", "reopened", "strategy_of"]
 

@@ -12,7 +12,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
-from csrkit.collection.verdict import Check, Searched, Verdict
+from csrkit.collection.verdicts.verdict import Check, Searched, Verdict
 
 if TYPE_CHECKING:
     from csrkit.metrics import Interval
@@ -32,7 +32,7 @@ def page(verdict: Verdict) -> str:
     Returns:
         The page.
     """
-    own = files("csrkit.collection").joinpath("verdict.html").read_text(encoding="utf-8")
+    own = files("csrkit.collection.verdicts").joinpath("verdict.html").read_text(encoding="utf-8")
     subject = f"{verdict.url}: {verdict.name!r} beside {verdict.vector!r}"
     headline = _headline(verdict)
     return Template(own).substitute(

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from csrkit.collection.drawing import draw
 from csrkit.collection.home import DenseVector, Home, PointId
+from csrkit.collection.verdicts.drawing import draw
 from csrkit.errors import FormatError, JobError
 
 if TYPE_CHECKING:

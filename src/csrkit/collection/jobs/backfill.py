@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from csrkit.collection.home import Busy, CodeVector, Home, Page, PointId, id_order
-from csrkit.collection.ledger import Ledger, Range
-from csrkit.collection.pace import Pace
+from csrkit.collection.jobs.ledger import Ledger, Range
+from csrkit.collection.jobs.pace import Pace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

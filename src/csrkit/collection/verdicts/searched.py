@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from csrkit.collection.home import Busy
-from csrkit.collection.verdict import Searched
+from csrkit.collection.verdicts.verdict import Searched
 from csrkit.metrics import bootstrap_interval, mrr_at, ndcg_at
 from csrkit.search.dial import Dial, Holds, Wish, misfit
 from csrkit.search.queries import unit_rows
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from csrkit.collection.home import CodeVector, Home, PointId
-    from csrkit.collection.verdict import Qrels, VerifyConfig
+    from csrkit.collection.verdicts.verdict import Qrels, VerifyConfig
     from csrkit.metrics import Interval
     from csrkit.model import CSRModel
     from csrkit.model.card import Rescore, Setting

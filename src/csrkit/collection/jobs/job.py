@@ -14,17 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csrkit.collection import modelling
-from csrkit.collection.backfill import Backfill, Coder, Swept
-from csrkit.collection.baseline import Baseline
-from csrkit.collection.finishing import Cutover, Dense, Saving, finish_dense, settled
 from csrkit.collection.home import Home
-from csrkit.collection.ledger import Ledger, Phase, held
-from csrkit.collection.manifest import Manifest
-from csrkit.collection.pace import Pace
-from csrkit.collection.status import Status, begun
-from csrkit.collection.strategy import reopened, strategy_of
-from csrkit.collection.verdict import Verdict, VerifyConfig
+from csrkit.collection.jobs import modelling
+from csrkit.collection.jobs.backfill import Backfill, Coder, Swept
+from csrkit.collection.jobs.finishing import Cutover, Dense, Saving, finish_dense, settled
+from csrkit.collection.jobs.ledger import Ledger, Phase, held
+from csrkit.collection.jobs.manifest import Manifest
+from csrkit.collection.jobs.pace import Pace
+from csrkit.collection.jobs.status import Status, begun
+from csrkit.collection.jobs.strategy import reopened, strategy_of
+from csrkit.collection.verdicts.baseline import Baseline
+from csrkit.collection.verdicts.verdict import Verdict, VerifyConfig
 from csrkit.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ class Job:
     def _verify(self, config: VerifyConfig) -> Verdict:
         from tqdm import tqdm
 
-        from csrkit.collection.verifying import verify
+        from csrkit.collection.verdicts.verifying import verify
 
         if not isinstance(config, VerifyConfig):
             raise ConfigError(f"expected a VerifyConfig of what to verify, got {config!r}")

@@ -9,7 +9,7 @@ from csrkit.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
     from csrkit.collection.home import Home
-    from csrkit.collection.manifest import Manifest
+    from csrkit.collection.jobs.manifest import Manifest
     from csrkit.model import CSRModel
     from csrkit.training.config import FitConfig
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
-from csrkit.collection.backfill import Swept
 from csrkit.collection.home import Description, Home
-from csrkit.collection.manifest import Manifest
-from csrkit.collection.verdict import SWEPT, NotVerified, Verdict
+from csrkit.collection.jobs.backfill import Swept
+from csrkit.collection.jobs.manifest import Manifest
+from csrkit.collection.verdicts.verdict import SWEPT, NotVerified, Verdict
 from csrkit.errors import ConfigError, JobError
 
 __all__ = ["Cutover", "Dense", "Saving", "finish_dense", "settled"]

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from csrkit.collection import backfill
-from csrkit.collection.backfill import Backfill, Coder, Part, Swept, same_codes, taken
+from csrkit.collection.copies.pair import Pair, Whole
+from csrkit.collection.copies.traces import Trace, bucket_of
 from csrkit.collection.home import Home, Page, PointId, id_order
-from csrkit.collection.ledger import Ledger
-from csrkit.collection.pace import Pace
-from csrkit.collection.pair import Pair, Whole
-from csrkit.collection.traces import Trace, bucket_of
+from csrkit.collection.jobs import backfill
+from csrkit.collection.jobs.backfill import Backfill, Coder, Part, Swept, same_codes, taken
+from csrkit.collection.jobs.ledger import Ledger
+from csrkit.collection.jobs.pace import Pace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from csrkit.collection.backfill import BATCH_NUMBERS, Backfill, Coder, Swept
-from csrkit.collection.copying import Copying, drift_of, left_behind
+from csrkit.collection.copies.copying import Copying, drift_of, left_behind
 from csrkit.collection.facts import Marker
 from csrkit.collection.home import Home
-from csrkit.collection.ledger import Ledger, Phase
-from csrkit.collection.ownership import checked_own, refuse_taken
+from csrkit.collection.jobs.backfill import BATCH_NUMBERS, Backfill, Coder, Swept
+from csrkit.collection.jobs.ledger import Ledger, Phase
+from csrkit.collection.jobs.ownership import checked_own, refuse_taken
 from csrkit.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
-    from csrkit.collection.manifest import Manifest
-    from csrkit.collection.pace import Pace
-    from csrkit.collection.pair import Pair
+    from csrkit.collection.copies.pair import Pair
+    from csrkit.collection.jobs.manifest import Manifest
+    from csrkit.collection.jobs.pace import Pace
 
 __all__ = ["Copy"]
 
@@ -24,7 +24,7 @@ _PASSES = 3  # comparisons at a cutover before the collection is said to be writ
 
 
 class Copy:
-    """Codes in a copy; see `csrkit.collection.strategy.Strategy`.
+    """Codes in a copy; see `csrkit.collection.jobs.strategy.Strategy`.
 
     Args:
         pair: The collection and its copy.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from csrkit.collection.verdict import Check
+from csrkit.collection.verdicts.verdict import Check
 
 if TYPE_CHECKING:
-    from csrkit.collection.verdict import Searched, VerifyConfig
+    from csrkit.collection.verdicts.verdict import Searched, VerifyConfig
 
 __all__ = ["FLOOR", "RECALL", "of_group", "of_nothing", "of_recall"]
 

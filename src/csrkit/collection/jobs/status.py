@@ -7,8 +7,8 @@ from os import PathLike
 from pathlib import Path
 
 from csrkit.collection.home import PointId
-from csrkit.collection.ledger import Ledger
-from csrkit.collection.manifest import Manifest, job_folder
+from csrkit.collection.jobs.ledger import Ledger
+from csrkit.collection.jobs.manifest import Manifest, job_folder
 from csrkit.errors import JobError
 
 __all__ = ["Status", "begun", "read_status"]

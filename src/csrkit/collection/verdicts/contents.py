@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from csrkit.collection.baseline import PAGE, Noted, dense_digest, payload_digest
 from csrkit.collection.home import Page, PointId
 from csrkit.collection.homes._points import names_of
+from csrkit.collection.verdicts.baseline import PAGE, Noted, dense_digest, payload_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from csrkit.collection.backfill import Coder
     from csrkit.collection.home import Home
+    from csrkit.collection.jobs.backfill import Coder
     from csrkit.vectors import SparseVectors
 
 __all__ = ["Compared", "Coverage", "compare", "cover"]

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from csrkit.collection.homes._points import names_of
-from csrkit.collection.verdict import CODED, CODES, Check
+from csrkit.collection.verdicts.verdict import CODED, CODES, Check
 from csrkit.stores._ids import shown
 
 if TYPE_CHECKING:
-    from csrkit.collection.baseline import Baseline
-    from csrkit.collection.contents import Compared, Coverage
     from csrkit.collection.home import DenseVector, Description, Marker
-    from csrkit.collection.manifest import Manifest
-    from csrkit.collection.verdict import VerifyConfig
+    from csrkit.collection.jobs.manifest import Manifest
+    from csrkit.collection.verdicts.baseline import Baseline
+    from csrkit.collection.verdicts.contents import Compared, Coverage
+    from csrkit.collection.verdicts.verdict import VerifyConfig
 
 __all__ = [
     "NAMES",

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csrkit.collection import findings
-from csrkit.collection.backfill import Coder
-from csrkit.collection.contents import compare
-from csrkit.collection.drawing import draw
-from csrkit.collection.health import Health, Latents, MonitorConfig, Quality, Reference
 from csrkit.collection.homes._points import drawn, usable_page
-from csrkit.collection.searched import Asked, finder, judge
-from csrkit.collection.verdict import VerifyConfig
+from csrkit.collection.jobs.backfill import Coder
+from csrkit.collection.monitors import findings
+from csrkit.collection.monitors.health import Health, Latents, MonitorConfig, Quality, Reference
+from csrkit.collection.verdicts.contents import compare
+from csrkit.collection.verdicts.drawing import draw
+from csrkit.collection.verdicts.searched import Asked, finder, judge
+from csrkit.collection.verdicts.verdict import VerifyConfig
 from csrkit.errors import ConfigError, JobError
 from csrkit.metrics import bootstrap_interval, latent_loads
 from csrkit.search.queries import unit_rows
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from csrkit.collection.home import Description, Home, Page, PointId
-    from csrkit.collection.job import Job
-    from csrkit.collection.manifest import Manifest
+    from csrkit.collection.jobs.job import Job
+    from csrkit.collection.jobs.manifest import Manifest
     from csrkit.model import CSRModel
 
 __all__ = ["monitor"]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from csrkit.collection.health import Finding
+from csrkit.collection.monitors.health import Finding
 
 if TYPE_CHECKING:
-    from csrkit.collection.health import Health, Latents, MonitorConfig, Quality
+    from csrkit.collection.monitors.health import Health, Latents, MonitorConfig, Quality
 
 __all__ = ["LEAST", "judged"]
 

@@ -1,6 +1,6 @@
 """`Verdict`: what a verification looked at, what it found, and whether that is good enough.
 
-Types alone; `csrkit.collection.verifying` fills them in.
+Types alone; `csrkit.collection.verdicts.verifying` fills them in.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ class Verdict:
         Args:
             path: File to write; replaced if it exists.
         """
-        from csrkit.collection.verdict_page import page
+        from csrkit.collection.verdicts.verdict_page import page
 
         Path(path).write_text(page(self), encoding="utf-8")
 

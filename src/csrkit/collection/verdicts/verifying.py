@@ -20,24 +20,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csrkit.collection import checking, recall_checks
-from csrkit.collection.backfill import Coder
-from csrkit.collection.baseline import PAGE
-from csrkit.collection.contents import compare, cover
-from csrkit.collection.drawing import draw
 from csrkit.collection.home import id_order
-from csrkit.collection.searched import Asked, finder, judge
-from csrkit.collection.verdict import Check, Searched, Verdict, VerifyConfig
+from csrkit.collection.jobs.backfill import Coder
+from csrkit.collection.verdicts import checking, recall_checks
+from csrkit.collection.verdicts.baseline import PAGE
+from csrkit.collection.verdicts.contents import compare, cover
+from csrkit.collection.verdicts.drawing import draw
+from csrkit.collection.verdicts.searched import Asked, finder, judge
+from csrkit.collection.verdicts.verdict import Check, Searched, Verdict, VerifyConfig
 from csrkit.errors import ConfigError, JobError
 from csrkit.search.queries import as_queries, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from csrkit.collection.baseline import Baseline
     from csrkit.collection.home import Description, Home, PointId
-    from csrkit.collection.manifest import Manifest
-    from csrkit.collection.searched import Finder
+    from csrkit.collection.jobs.manifest import Manifest
+    from csrkit.collection.verdicts.baseline import Baseline
+    from csrkit.collection.verdicts.searched import Finder
     from csrkit.model import CSRModel
 
 __all__ = ["verify"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from csrkit.collection.home import Description, Home, Marker
-from csrkit.collection.manifest import Manifest
+from csrkit.collection.jobs.manifest import Manifest
 from csrkit.errors import ConfigError, JobError
 from csrkit.stores._points import residual_name
 

@@ -1,6 +1,6 @@
 """`Health`: what a monitor found in a collection with codes, and what to compare it with.
 
-Types alone; `csrkit.collection.monitoring` fills them in.
+Types alone; `csrkit.collection.monitors.monitoring` fills them in.
 """
 
 from __future__ import annotations

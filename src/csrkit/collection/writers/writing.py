@@ -15,11 +15,11 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from csrkit.collection._vendors import Vendor, vendor_of
 from csrkit.collection.facts import DenseVector, Marker
 from csrkit.collection.homes.opening import open_home
-from csrkit.collection.incoming import Incoming, Named, as_stored, checked_points
-from csrkit.collection.job import Job
+from csrkit.collection.jobs.job import Job
+from csrkit.collection.writers._vendors import Vendor, vendor_of
+from csrkit.collection.writers.incoming import Incoming, Named, as_stored, checked_points
 from csrkit.errors import ConfigError, JobError, StoreError
 from csrkit.stores._ids import shown
 from csrkit.stores._points import residual_name

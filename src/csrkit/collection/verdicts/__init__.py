@@ -1,0 +1,1 @@
+"""Verification: what a job wrote, compared with what it should be, and what searches find."""

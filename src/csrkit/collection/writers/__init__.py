@@ -1,0 +1,1 @@
+"""New points, written with their codes."""
