@@ -5,9 +5,10 @@
 
 As their papers do it, csr and csrv2 are trained once per k of ``--train-k``, each with all the
 steps, and a k in between or beyond is served by the model trained nearest to it (shown as "4 (8)");
-csrkit is trained once, for its whole ladder. All get the same width, batch and steps, keep their
-best weights by the same held-out recall, and are measured on queries that none of them has seen.
-csrv2 gets the labels where the data has them, unless ``--no-labels``.
+csrkit is trained once, for its whole ladder, and with ``--one-model`` csr and csrv2 are, too. All
+get the same width, batch and steps, keep their best weights by the same held-out recall, and are
+measured on queries that none of them has seen. csrv2 gets the labels where the data has them,
+unless ``--no-labels``.
 
 Query and document take the same k. Per row, mean and standard deviation over the seeds:
 
@@ -77,7 +78,7 @@ def measure(model: csrkit.CSRModel, data: Dataset, k: int) -> dict[str, float]:
 
 def ladders(recipe: str, options: argparse.Namespace) -> dict[tuple[int, ...], list[int]]:
     """Map the ladder of each model to train to the k that it serves."""
-    if recipe == "csrkit":
+    if recipe == "csrkit" or options.one_model:
         return {tuple(options.ladder): list(options.k)}
     served: dict[tuple[int, ...], list[int]] = {(k,): [] for k in options.train_k}
     for k in options.k:
@@ -118,6 +119,7 @@ def parse() -> argparse.Namespace:
     add("--k", nargs="+", type=int, default=[4, 8, 16, 32, 64], help="where to measure")
     add("--train-k", nargs="+", type=int, default=[8, 16, 32], help="models of csr and csrv2")
     add("--ladder", nargs="+", type=int, default=[8, 16, 32, 64], help="rungs of csrkit")
+    add("--one-model", action="store_true", help="train csr and csrv2 for the whole ladder, too")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add("--no-labels", dest="labels", action="store_false", help="csrv2 without labels")
     add("--set", nargs="+", type=setting, default=[], help="name=value of FitConfig, to try it")

@@ -133,7 +133,7 @@ def _check_config(config: FitConfig) -> None:
 def _resolve(
     config: FitConfig, n: int, dim: int, positives: Any, labels: ArrayLike | None
 ) -> FitConfig:
-    """Fill in every default that depends on the data."""
+    """Fill in the defaults that depend on what was given."""
     if positives is not None and labels is not None:
         raise ConfigError("expected positives or labels, got fit(positives=..., labels=...)")
     if n < 10:
@@ -153,19 +153,16 @@ def _resolve(
             "leave n_latents=None to let the number of rows choose",
             stacklevel=3,
         )
-    distillation = config.distillation_weight
     held_out = min(config.holdout, n // 10)
-    return config.model_copy(
-        update={
-            "n_latents": latents,
-            "batch_size": min(config.batch_size, n - held_out),
-            "similarity_rows": min(config.similarity_rows, n - held_out),
-            "distillation_weight": (0.0 if supervised else 0.15)
-            if distillation is None
-            else distillation,
-            "aux_latents": min(config.aux_latents or max(1, dim // 2), latents),
-        }
-    )
+    resolved: dict[str, Any] = {
+        "n_latents": latents,
+        "batch_size": min(config.batch_size, n - held_out),
+        "similarity_rows": min(config.similarity_rows, n - held_out),
+        "aux_latents": min(config.aux_latents or max(1, dim // 2), latents),
+    }
+    if supervised and config.distillation_weight is None:  # else it follows from a sample
+        resolved["distillation_weight"] = 0.0
+    return config.model_copy(update=resolved)
 
 
 def _default_latents(n: int, dim: int, longest: int) -> int:

@@ -111,7 +111,7 @@ class FitConfig(BaseModel):
     dead_after: int = Field(default=30_000, ge=1)
     """Rows seen since a latent last fired, after which it counts as dead."""
 
-    contrast_weight: float = Field(default=0.15, ge=0)
+    contrast_weight: float = Field(default=0.3, ge=0)
     """Weight of the non-negative contrastive loss (paper's gamma): against given positives
     or labels, else it pushes rows apart, which spreads the load and keeps latents alive."""
 
@@ -119,9 +119,9 @@ class FitConfig(BaseModel):
     """Temperature of the contrastive loss; lower looks at the hardest negatives."""
 
     distillation_weight: float | None = Field(default=None, ge=0)
-    """Weight of the similarity distillation. None takes 0.15, or zero when positives or
-    labels are given; more lifts recall at long codes, at the cost of relevance and of
-    short codes."""
+    """Weight of the similarity distillation. None takes 0.15, less where rows have no few
+    nearest neighbours, and zero when positives or labels are given; more lifts recall at
+    long codes, at the cost of relevance and of short codes."""
 
     distillation_temperature: float = Field(default=0.05, gt=0)
     """Temperature of teacher and student; lower looks at the nearest neighbours only."""
@@ -129,7 +129,7 @@ class FitConfig(BaseModel):
     similarity_rows: int = Field(default=1024, ge=2)
     """Rows of a batch whose pairwise similarities enter contrast and distillation."""
 
-    load_cap: float | None = Field(default=6.0, ge=1)
+    load_cap: float | None = Field(default=20.0, ge=1)
     """Most documents a latent may fire in, as a multiple of the mean latent at the same
     k. Lower means shorter posting lists and slightly lower recall; None is uncapped."""
 

@@ -23,6 +23,7 @@ from csrkit.training.config import FitConfig
 from csrkit.training.data import TrainingData
 from csrkit.training.loop import Snapshot, Trained, Weights, train
 from csrkit.training.objective import Objective
+from csrkit.training.teacher import distillation_weight
 from csrkit.vectors import SparseVectors
 
 __all__ = ["run"]
@@ -46,7 +47,8 @@ def run(
         data: What to train on.
         queries: float32 (q, dim) of norm 1, held out; may be empty, then the
             last weights are kept.
-        config: Settings with every default resolved.
+        config: Settings with every default resolved but the distillation weight, which
+            follows from the sample.
         progress: Whether to show a progress bar.
         sample_rows: Training rows that start the weights and measure the result.
 
@@ -54,6 +56,9 @@ def run(
         The best model, and the run it came from.
     """
     sample = data.sample(sample_rows, config.seed)
+    if config.distillation_weight is None:
+        weight = distillation_weight(torch.from_numpy(sample), config.distillation_temperature)
+        config = config.model_copy(update={"distillation_weight": weight})
     # float64: the variance of tightly packed rows is a small difference
     mean = sample.mean(axis=0, dtype=np.float64)
     variance = float(np.square(sample - mean).sum(axis=1).mean())
