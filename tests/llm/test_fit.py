@@ -88,11 +88,11 @@ class Cut(Exception):
     ("settings", "cut"),
     [
         ({}, ("train", 5)),
-        ({"train_shift": False}, ("train", 3)),
+        ({"train_shift": True}, ("train", 3)),
         ({}, ("mntp", 3)),
         ({"lora_rank": 2, "lora_dropout": 0.2}, ("train", 5)),
     ],
-    ids=["train", "fixed-shift", "mntp", "lora"],
+    ids=["train", "shift", "mntp", "lora"],
 )
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     settings: dict[str, Any],
@@ -240,6 +240,13 @@ def test_what_cannot_be_trained_is_refused(
     config = quick(**{"mntp_steps": 0} | settings)
     with pytest.raises(ConfigError, match=message):
         fit(tiny_backbone(), triples, config, progress=False)
+
+
+def test_codes_that_die_end_the_training(triples: list[Triple]) -> None:
+    config = quick(mntp_steps=0, steps=40, query_flops=1e3, document_flops=1e3, flops_ramp=0.01)
+    with pytest.raises(ConfigError, match=r"training collapsed: all codes of step \d+ are empty"):
+        fit(tiny_backbone(), triples, config.model_copy(update={"learning_rate": 0.05}),
+            progress=False)  # fmt: skip
 
 
 def test_without_scores_the_loss_is_contrast_and_the_model_a_path(

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.llm.tiny import WORDS, make_triples, tiny_backbone
 
-from csrkit import llm
+from csrkit import Searcher, llm
 from csrkit.errors import ConfigError, FormatError, ShapeError
 from csrkit.llm import LLMConfig, LLMRetriever, Triple
 from csrkit.metrics import ndcg_at
@@ -112,6 +112,41 @@ def test_a_store_finds_what_the_codes_say(retriever: LLMRetriever, triples: list
     exact = np.argsort(-codes.dot(retriever.encode(docs)), axis=1)[:, 0]
     assert [hits[0] for hits in found] == exact.tolist()
     assert ndcg_at(found, np.arange(50), 10).mean() > 0.65
+
+
+def test_a_searcher_takes_texts(retriever: LLMRetriever, triples: list[Triple]) -> None:
+    docs = [triple.positive for triple in triples]
+    queries = [triple.query for triple in triples[:9]]
+    exact = retriever.encode_query(queries, k=6).dot(retriever.encode(docs))
+    searcher = Searcher(retriever, MemoryStore(), rescore=None)
+    searcher.upsert(range(len(docs)), docs, [{"text": text} for text in docs])
+    results = searcher.search(queries, limit=3, k=6, explain=True)
+    assert [hits[0].score for hits in results] == pytest.approx(exact.max(axis=1), rel=1e-5)
+    assert results.explanations is not None
+    why = results.explanations[0][0]
+    assert why.score == pytest.approx(exact[0].max(), rel=1e-5)
+    expected = dict((one.latent, one.token) for one in retriever.explain(queries[0], docs[why.id]))
+    latents = [one.latent for one in why.shared]
+    assert retriever.tokens(latents) == [expected[latent] for latent in latents]
+    single = searcher.search(queries[0], limit=3, k=6)
+    assert [hit.id for hit in single[0]] == [hit.id for hit in results[0]]
+    assert searcher.search(queries[0], effort="accurate").setting.k == retriever.n_latents
+
+
+def test_a_searcher_rescores_by_the_vectors_of_the_same_model(
+    retriever: LLMRetriever, triples: list[Triple]
+) -> None:
+    docs = [triple.positive for triple in triples]
+    vectors = retriever.encode_dense(docs)
+    searcher = Searcher(retriever, MemoryStore(), rescore="dense", dense=vectors)
+    searcher.upsert(range(len(docs)), docs)
+    query = triples[7].query
+    (hits,) = searcher.search([query], limit=5, candidates=50)
+    asked = retriever.encode_dense([query], side="query")[0]
+    cosines = vectors @ asked / np.linalg.norm(vectors, axis=1) / np.linalg.norm(asked)
+    assert [hit.id for hit in hits] == np.argsort(-cosines)[:5].tolist()
+    with pytest.raises(ConfigError, match=r"got a LLMRetriever, whose codes decode to nothing"):
+        Searcher(retriever, MemoryStore())
 
 
 def test_explanations_add_up_and_name_tokens(retriever: LLMRetriever) -> None:

@@ -96,8 +96,8 @@ class LLMConfig(BaseModel):
     """Active latents of the mean document when training starts, by a shift of the logits of
     each token (csrkit's). None shifts nothing, as published: nearly all are active then."""
 
-    train_shift: bool = True
-    """Whether the shift goes on learning. It is no part of the published model."""
+    train_shift: bool = False
+    """Whether the shift goes on learning. It sparsifies fast, and may empty the codes."""
 
     query_k: int | None = Field(default=None, ge=1)
     """Most latents of a query's code, while training and afterwards; None keeps all active."""

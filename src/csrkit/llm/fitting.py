@@ -259,6 +259,12 @@ def _train(
 
     def take(step: int) -> float:
         parts = backward(encoder, objective, batches(step), step, config.micro_batch)
+        if config.is_sparse and not (parts.query_flops and parts.document_flops):
+            raise ConfigError(
+                f"training collapsed: all codes of step {step} are empty, and get no gradient "
+                "any more; lower learning_rate or the FLOPS weights, raise sparse_temperature or "
+                "target_active, or adapt the model longer (mntp_steps)"
+            )
         return float(parts.total)
 
     return train(stage, take, checkpoint=kept, progress=progress)

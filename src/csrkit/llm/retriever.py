@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["LLMRetriever", "Provenance", "SharedToken"]
 
 BATCH = 32  # texts encoded at once
+EFFORTS = (8, 32, 128)  # tokens of a query for the efforts of a Searcher, as far as there are any
 
 
 class Provenance(BaseModel):
@@ -92,8 +93,8 @@ class LLMRetriever:
 
     @property
     def ladder(self) -> tuple[int, ...]:
-        """Lengths of a query that `csrkit.Searcher` calls fast, balanced and accurate: all."""
-        return tuple(sorted({min(16, self.n_latents), min(64, self.n_latents), self.n_latents}))
+        """The k that `csrkit.Searcher` takes for its efforts; the last is all that is active."""
+        return (*(k for k in EFFORTS if k < self.n_latents), self.n_latents)
 
     @property
     def card(self) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from csrkit.errors import ConfigError
 from csrkit.search.dial import Dial, Holds, Wish, checked_k, misfit
 from csrkit.search.explain import explained
-from csrkit.search.queries import as_queries, unit_rows
+from csrkit.search.queries import as_queries, dense_queries
 from csrkit.search.results import Results
 from csrkit.search.stages import stages
 from csrkit.search.threshold import Threshold
@@ -49,7 +49,8 @@ class Searcher:
     - ``rescore=None`` leaves the scores of the codes, cosines in code space.
 
     Args:
-        model: The model of the store's codes.
+        model: The model of the store's codes. A `csrkit.llm.LLMRetriever` takes texts instead of
+            vectors everywhere; it decodes nothing, so it wants another ``rescore``.
         store: Holds the codes; any `Store`.
         k_doc: Latents per stored code, which `upsert` writes and a card must have been
             measured with. By default the card's, or else the longest rung.
@@ -255,7 +256,11 @@ class Searcher:
             )
         candidates = max(limit, setting.candidates or limit)
         return self._stages.search(
-            codes, unit_rows(rows), candidates=candidates, limit=limit, filter=filter
+            codes,
+            dense_queries(self._model, rows),
+            candidates=candidates,
+            limit=limit,
+            filter=filter,
         )
 
     def _dial(self) -> Dial:
