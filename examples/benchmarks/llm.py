@@ -4,17 +4,20 @@
     python examples/benchmarks/llm.py --widths 64 128 256 --out results/llm --data FOLDER
     python examples/benchmarks/llm.py --memory                              peak of encode alone
 
-Llamas of random weights are adapted to the documents by MNTP, with a BPE of their own, and trained
-on two kinds of triples: real queries (the last ``--train`` of the data) and crops (half of the
-words of a document ask for it). Negatives are drawn from the teacher's neighbours; the teacher are
-the dense embeddings that come with the data. No test query is trained on. Per row:
+Llamas of random weights, with a BPE of their own, are trained on two kinds of triples: real queries
+(the last ``--train`` of the data) and crops (half of the words of a document ask for it). Negatives
+are drawn from the teacher's neighbours; the teacher are the dense embeddings that come with the
+data. No test query is trained on. With ``--mntp`` they are adapted to the documents first; so few
+steps teach a model of random weights little, and rather unteach it what its tied embeddings
+give: that a token is its own best match. Per row:
 
     nDCG, MRR    at 10, test queries over all documents, exact inner products
     active q, d  active latents of the mean query and document
     cost         postings visited per query and document, sum_j p_query(j) p_doc(j)
     transfer     nDCG@10 out of domain: ``name`` asks for ``text`` of the file --transfer
 
-``free`` is the CL+KD sparse retriever with no FLOPS loss, ``bm25`` and ``teacher`` frame the scale.
+``free`` is the CL+KD sparse retriever with no FLOPS loss, ``start`` the sparse one with no step
+taken; ``bm25`` and ``teacher`` frame the scale.
 ``--data`` is laid out as examples/data: docs and queries as .jsonl and .npy, and relevant.npy.
 """
 
@@ -215,17 +218,18 @@ def settings(head: str, loss: str, seed: int, options: argparse.Namespace) -> LL
     return LLMConfig(
         head="dense" if head == "dense" else "sparse",
         loss=loss,
-        steps=options.steps,
+        steps=0 if head == "start" else options.steps,
         batch_size=options.batch,
-        negatives=4,
+        negatives=options.negatives,
         learning_rate=options.rate,
         teacher_scale=SCALE,
+        sparse_temperature=options.temperature,
         dense_temperature=1 / SCALE,
         target_active=options.active,
         query_flops=0.0 if head == "free" else options.query_flops,
         document_flops=0.0 if head == "free" else options.document_flops,
-        query_length=48,
-        document_length=48,
+        query_length=24,
+        document_length=24,
         seed=seed,
     )
 
@@ -243,7 +247,7 @@ def rows_of(
     yield Row(0, "bm25", "-", 0, lexical)
     tokenizer = tokenizer_of(data.docs, options.vocabulary)
     grid = [(head, loss) for head in options.heads for loss in options.losses]
-    grid += [("free", "cl_kd")] if "sparse" in options.heads else []
+    grid += [("free", "cl_kd"), ("start", "cl_kd")] if "sparse" in options.heads else []
     for width in options.widths:
         for seed in options.seeds if width == options.widths[0] else options.seeds[:1]:
             triples = triples_of(data, seed)
@@ -251,11 +255,12 @@ def rows_of(
                 mntp_steps=options.mntp,
                 mntp_rate=2e-3,
                 batch_size=64,
-                document_length=48,
+                document_length=24,
                 seed=seed,
             )
             base = llama(width, tokenizer, seed, options.layers)
-            base = adapt(base, data.docs, mntp, progress=False)
+            if options.mntp:
+                base = adapt(base, data.docs, mntp, progress=False)
             for head, loss in grid:
                 config = settings(head, loss, seed, options)
                 started = time.perf_counter()
@@ -350,26 +355,34 @@ def parse() -> argparse.Namespace:
     add("--memory", action="store_true", help="measure the peak memory of encode, nothing else")
     add("--data", type=Path, default=HERE.parent / "data")
     add("--transfer", type=Path, help=".jsonl with name and text")
-    add("--docs", type=int, help="only the first so many documents, and the relevant ones")
+    add(
+        "--docs",
+        type=int,
+        default=1500,
+        help="only the first so many, and the relevant ones",
+    )
     add("--test", type=int, default=500, help="test queries: the first")
     add("--train", type=int, default=1000, help="real queries to train on: the last")
     add("--widths", nargs="+", type=int, default=[64])
     add("--layers", type=int, default=2)
-    add("--vocabulary", type=int, default=4096)
+    add("--vocabulary", type=int, default=3000)
     add("--heads", nargs="+", default=["sparse", "dense"])
     add("--losses", nargs="+", default=list(LOSSES))
     add("--seeds", nargs="+", type=int, default=[0], help="all at the first width, then the first")
-    add("--mntp", type=int, default=300, help="steps of the adaptation")
-    add("--steps", type=int, default=250, help="steps of every training")
-    add("--batch", type=int, default=32)
-    add("--rate", type=float, default=1e-3)
+    add("--mntp", type=int, default=0, help="steps of the adaptation")
+    add("--steps", type=int, default=80, help="steps of every training")
+    add("--batch", type=int, default=24)
+    add("--negatives", type=int, default=3)
+    add("--temperature", type=float, default=0.2, help="of the scores of codes")
+    add("--rate", type=float, default=3e-4)
     add("--active", type=int, default=128, help="active latents of a document at the start")
     add("--query-flops", type=float, default=3e-3)
     add("--document-flops", type=float, default=3e-3)
+    add("--rows", nargs="+", type=Path, help="run nothing: report what earlier runs wrote as .json")
     add("--out", type=Path, help="write OUT.md and OUT.json")
     options = parser.parse_args()
     if options.toy:
-        toy = {"docs": 200, "test": 50, "train": 100, "vocabulary": 400, "mntp": 3, "steps": 3}
+        toy = {"docs": 200, "test": 50, "train": 100, "vocabulary": 400, "mntp": 2, "steps": 3}
         vars(options).update(toy, batch=8, widths=[32], layers=1)
     return options
 
@@ -379,7 +392,12 @@ def main() -> None:
     if options.memory:
         subprocess.run([sys.executable, "-c", PEAK], check=True)
         return
-    hidden = ("data", "out", "transfer", "memory")
+    if options.rows:
+        saved = [Row(**one) for path in options.rows for one in json.loads(path.read_text())]
+        rows = list({row[:4]: row for row in saved}.values())
+        print("\n".join([report(rows), "", *gates(rows)]))
+        return
+    hidden = ("rows", "data", "out", "transfer", "memory")
     kept = {name: value for name, value in vars(options).items() if name not in hidden}
     line = " ".join(f"{name}={value}" for name, value in kept.items())
     heading(f"Retrievers from tiny Llamas on {options.data.name}", line, toy=options.toy)
@@ -389,7 +407,7 @@ def main() -> None:
         items = [json.loads(one) for one in options.transfer.read_text().splitlines()]
         unique = {item["text"]: item["name"].replace("-", " ") for item in items}
         transfer = (list(unique.values())[:1000], list(unique))
-    rows: list[Row] = []
+    rows = []
     for row in rows_of(load_data(options.data, options), transfer, options):
         rows.append(row)
         shown = {name: round(value, 3) for name, value in row.values.items()}
