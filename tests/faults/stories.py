@@ -14,7 +14,8 @@ from tests.collection.models import random_model
 from tests.faults.places import Place, described
 
 from csrkit import fitting
-from csrkit.collection import Job, backfill, compress
+from csrkit.collection import Job, compress
+from csrkit.collection.jobs import backfill
 from csrkit.collection.jobs.pace import Pace
 from csrkit.collection.verdicts.verdict import VerifyConfig
 
@@ -101,7 +102,7 @@ def same(one: Any, other: Any, *, to_the_bit: bool = True) -> bool:
         return one.keys() == other.keys() and all(
             same(one[key], other[key], to_the_bit=to_the_bit and key != "csr") for key in one
         )
-    if isinstance(one, list) and isinstance(other, list):
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         pairs = zip(one, other, strict=False)
         return len(one) == len(other) and all(same(*two, to_the_bit=to_the_bit) for two in pairs)
     if isinstance(one, float) and isinstance(other, float) and not to_the_bit:
