@@ -18,7 +18,7 @@ from ..collection.models import random_model
 from ..collection.servers import fill
 from ..collection.shards import make_shard
 from ..contract.rest_shim import QUICK
-from .amount import SEEDS
+from .amount import PATIENCE, SEEDS
 from .faulty_shim import FaultyShim, failing
 from .owner import Owner
 from .patience import until_done
@@ -81,6 +81,7 @@ def test_on_a_shard(tmp_path: Path, seed: int) -> None:
     job.close()
 
 
+@pytest.mark.timeout(PATIENCE)
 @pytest.mark.parametrize("faults", [False, True])
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_on_a_server(
