@@ -95,6 +95,7 @@ def test_a_sample_has_distinct_training_rows() -> None:
         assert len(set(found)) == len(found) == min(rows, 50 - len(held))
         assert not set(found) & set(held.tolist())
         assert np.array_equal(training.sample(rows, seed=0), sample)
+        assert not np.array_equal(found, np.sort(found))  # its start stands for all
 
 
 def test_unit_rows_reach_the_ends_of_float32() -> None:

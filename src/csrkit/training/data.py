@@ -104,14 +104,17 @@ class TrainingData:
             seed: Same seed, same rows.
 
         Returns:
-            float32 (m, dim).
+            float32 (m, dim), in random order: data are often sorted by where they come
+            from, and some of the sample is looked at from its start.
         """
         usable = np.arange(self.embeddings.n)
         if self.held_out is not None:
             usable = np.delete(usable, self.held_out)
         rng = np.random.default_rng(seed)
         chosen = np.sort(rng.choice(usable, min(rows, len(usable)), replace=False))
-        return unit_tensor(self.embeddings.take(chosen)).numpy()
+        drawn = unit_tensor(self.embeddings.take(chosen)).numpy()  # read in their order
+        rng.shuffle(drawn)
+        return drawn
 
 
 def unit_tensor(rows: NDArray[np.float32]) -> Tensor:

@@ -17,7 +17,7 @@ __all__ = ["distillation_weight", "perplexity"]
 
 ROWS = 1024  # over which neighbours are counted, whatever the batch
 WEIGHT = 0.15  # where the teacher is sharp
-SHARP = 30.0  # neighbours: texts that were tried have fewer, image features more, see quality.md
+SHARP = 40.0  # neighbours: texts that were tried have fewer, image features more, see quality.md
 
 
 def perplexity(rows: Float[Tensor, "rows dim"], temperature: float) -> float:
@@ -50,7 +50,7 @@ def distillation_weight(sample: Float[Tensor, "rows dim"], temperature: float) -
         temperature: Of the distillation, positive.
 
     Returns:
-        0.15 where a row's teaching is spread over at most 30 of 1,024 rows, else less, as
+        0.15 where a row's teaching is spread over at most 40 of 1,024 rows, else less, as
         the square of their number grows.
     """
     found = perplexity(sample[:ROWS], temperature)
