@@ -16,7 +16,9 @@ from csrkit.vectors import SparseVectors
 from csrkit_milvus import MilvusStore
 
 
-class TestMilvusStore(ResidualStoreContract, CodecStoreContract):
+class Made:
+    """How a store is made, in a file of the test's own."""
+
     @pytest.fixture(autouse=True)
     def _stores(self, tmp_path: Path) -> Iterator[None]:
         self.opened: list[MilvusStore] = []
@@ -35,6 +37,8 @@ class TestMilvusStore(ResidualStoreContract, CodecStoreContract):
         store.close()
         return self.make_store(tmp_path)
 
+
+class TestMilvusStore(Made, ResidualStoreContract, CodecStoreContract):
     def test_negative_query_weights_lower_the_score(self, store: Store) -> None:
         """Relaxed: Milvus refuses negative weights, in either engine."""
         store.upsert([1], random_codes(0, 1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import random
 from typing import Any
 
 import psycopg
@@ -12,10 +10,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from csrkit.errors import ConfigError, StoreError
-from csrkit.stores import MemoryStore, open_store
-from csrkit.stores.testing import random_codes
+from csrkit.stores import open_store
+from csrkit.stores.testing import HostileStoreContract, random_codes
 from csrkit_pgvector import Names, PgVectorStore
 from csrkit_pgvector.urls import open_url, parsed, url_of
+
+from .test_contract import Made
 
 Connection = psycopg.Connection[Any]
 SECRET = "hunter2!"
@@ -97,73 +97,12 @@ def test_a_filter_of_text_is_refused(connection: Connection) -> None:
 
 # -- a thousand of each -----------------------------------------------------------------------
 
-_ALPHABET = "aZ0 \"'\\/%{}[]:,;\n\t\0\x01\x7f\x85éß☃𝄞\u200b\ufeff\ud800\udfff"
-_FINE = _ALPHABET.replace("\0", "").encode(errors="ignore").decode()
-_IDS: list[Any] = [-1, 2**64, True, False, 1.5, math.nan, None, b"x", (1,), [1], {}, 2**64 - 1, 0]
-_NUMBERS: list[Any] = [0, -(2**63), 2**64 - 1, 2**64, -(2**63) - 1, 0.1, -0.0, 5e-324, 1e16]
-_NUMBERS += [2.0**60, 1e22, 1e23, 1.7976931348623157e308, math.inf, -math.inf, math.nan, True, None]
 
+class TestHostile(Made, HostileStoreContract):
+    """NUL aside, which no text of PostgreSQL holds."""
 
-def some_text(rng: random.Random) -> str:
-    return "".join(rng.choices(_ALPHABET if rng.random() < 0.2 else _FINE, k=rng.randrange(9)))
-
-
-def some_id(rng: random.Random) -> Any:
-    return rng.choice(_IDS) if rng.random() < 0.2 else some_text(rng)
-
-
-def some_value(rng: random.Random, depth: int = 0) -> Any:
-    kind = rng.random()
-    if kind < 0.25 and depth < 4:
-        return [some_value(rng, depth + 1) for _ in range(rng.randrange(4))]
-    if kind < 0.5 and depth < 4:
-        keys = [some_text(rng) if rng.random() < 0.99 else rng.choice(_IDS[:9]) for _ in range(3)]
-        return {key: some_value(rng, depth + 1) for key in keys}
-    if kind < 0.51:
-        return rng.choice([{1, 2}, b"x", object(), 1j])
-    return some_text(rng) if kind < 0.75 else rng.choice(_NUMBERS)
-
-
-def outcome(call: Any) -> str:
-    """Run a call; anything but success and StoreError is a failure of the test."""
-    try:
-        call()
-    except StoreError as error:
-        return str(error)
-    return ""
-
-
-def holds_nul(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(holds_nul(part) for pair in value.items() for part in pair)
-    if isinstance(value, list):
-        return any(map(holds_nul, value))
-    return isinstance(value, str) and "\0" in value
-
-
-def test_a_thousand_ids_and_payloads_are_refused_or_come_back(connection: Connection) -> None:
-    """As the reference has it, but for NUL, which no text of PostgreSQL holds."""
-    rng, code = random.Random(5), random_codes(0, 1)
-    store = PgVectorStore(connection, "thousand")
-    stored = refused = 0
-    for _ in range(1000):
-        one, load = some_id(rng), {"it": some_value(rng)} if rng.random() < 0.8 else some_value(rng)
-        exact = MemoryStore()
-        want = outcome(lambda one=one, load=load, exact=exact: exact.upsert([one], code, [load]))
-        got = outcome(lambda one=one, load=load: store.upsert([one], code, [load]))
-        if want or holds_nul(one) or holds_nul(load):
-            assert got == want if want else "cannot upsert" in got, (one, load, want, got)
-            refused += 1
-            continue
-        assert got == "", (one, load, got)
-        (hit,) = store.search(code)[0]
-        (truth,) = exact.search(code)[0]
-        assert (hit.id, type(hit.id)) == (truth.id, type(truth.id))
-        assert hit.payload == truth.payload, (load, hit.payload)
-        store.delete([one])
-        stored += 1
-    assert store.count() == 0
-    assert min(stored, refused) > 200
+    n_hostile = 1000
+    holds_nul = False
 
 
 # -- where a URL leads ------------------------------------------------------------------------

@@ -14,7 +14,8 @@ ids, scores and payloads with `MemoryStore`, the exact reference::
 A store that outlives its process also passes `PersistentStoreContract`, and one
 that keeps residuals `ResidualStoreContract`, one that notes its codec
 `CodecStoreContract`; one that rescores from dense vectors
-passes `DenseStoreContract` beside. This module needs pytest and is
+passes `DenseStoreContract` beside, and one that spells ids or payloads in a language of
+its own `HostileStoreContract`. This module needs pytest and is
 imported by tests alone; for pytest's detailed messages,
 ``pytest.register_assert_rewrite("csrkit.stores.testing")`` first.
 """
@@ -33,6 +34,7 @@ from csrkit.errors import ConfigError, ShapeError, StoreError
 from csrkit.stores.base import CodecStore, Store
 from csrkit.stores.testing._content import ContentLaws
 from csrkit.stores.testing._dense import DenseStoreContract
+from csrkit.stores.testing._hostile import HostileLaws
 from csrkit.stores.testing._laws import assert_same_hits, random_codes
 from csrkit.stores.testing._refusals import RefusalLaws
 from csrkit.stores.testing._residuals import ResidualLaws, random_residuals
@@ -41,6 +43,7 @@ from csrkit.stores.testing._search import SearchLaws
 __all__ = [
     "CodecStoreContract",
     "DenseStoreContract",
+    "HostileStoreContract",
     "PersistentStoreContract",
     "ResidualStoreContract",
     "StoreContract",
@@ -133,3 +136,7 @@ class CodecStoreContract(PersistentStoreContract):
 
 class ResidualStoreContract(ResidualLaws, PersistentStoreContract):
     """`PersistentStoreContract` for stores that keep residuals as well."""
+
+
+class HostileStoreContract(HostileLaws):
+    """Generated ids and payloads, most of them odd, beside `StoreContract`."""
