@@ -107,7 +107,9 @@ def test_texts_are_cut_to_a_length(backbone: Backbone) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("nowhere/at/all", "expected a tokenizer at 'nowhere/at/all'"),
+        ("nowhere/at/all", "found no nowhere/at/all"),
+        ("./nowhere", r"found no \./nowhere"),
+        ("llama.gguf", r"found no llama\.gguf"),
         (object(), "expected a tokenizer with a model object, got a object alone"),
     ],
 )

@@ -175,6 +175,7 @@ def load_backbone(
     if isinstance(model, Backbone):
         model, tokenizer = model.model, model.tokenizer
     if isinstance(model, str | os.PathLike):
+        _refuse_missing(model)
         tokenizer = _read_tokenizer(model if tokenizer is None else tokenizer)
         model = _read_model(model, dtype)
     elif tokenizer is None:
@@ -209,6 +210,14 @@ def _split_gguf(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     return str(path), {}
 
 
+def _refuse_missing(path: str | os.PathLike[str]) -> None:
+    """Refuse what can only be a path and is none: the hub would be asked for it, for a minute."""
+    text = os.fspath(path)
+    as_path = isinstance(path, os.PathLike) or text.startswith((".", "/", "~")) or "\\" in text
+    if (as_path or text.count("/") > 1 or text.endswith(".gguf")) and not Path(path).exists():
+        raise FormatError(f"expected a folder (or hub name) of a language model, found no {text}")
+
+
 def _read_model(path: str | os.PathLike[str], dtype: str) -> Any:
     source, options = _split_gguf(path)
     if not options:
@@ -232,7 +241,8 @@ def _read_tokenizer(path: str | os.PathLike[str]) -> Any:
             return transformers.AutoTokenizer.from_pretrained(source, **options)
     except _UNREADABLE as error:
         raise FormatError(
-            f"expected a tokenizer at {str(path)!r}: {_first_line(error)}; pass tokenizer="
+            f"expected a folder or hub name with a tokenizer, got {str(path)!r}: "
+            f"{_first_line(error)}"
         ) from error
 
 
