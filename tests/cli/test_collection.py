@@ -86,7 +86,7 @@ def test_exit_codes(
     run("cutover", job, "--no-verify")
     assert "cannot be undone" in run("finalize", job, "--dense", "drop", code=2).stderr
     other = qe.EdgeShard.load(shard.removeprefix("edge://"))
-    assert "cannot open it" in run("sweep", job, code=3).stderr
+    assert "is open elsewhere" in run("sweep", job, code=3).stderr
     other.close()
 
 
