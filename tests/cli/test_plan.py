@@ -64,7 +64,7 @@ def test_exit_codes(run: Run, shard: str, codec: Path, tmp_path: Path) -> None:
     assert "nowhere" in missing
     assert "cannot" in run("plan", "qdrant://127.0.0.1:1/docs", code=3).stderr
     other = qe.EdgeShard.load(shard.removeprefix("edge://"))
-    assert "cannot open it" in run("plan", shard, code=3).stderr
+    assert "is open elsewhere" in run("plan", shard, code=3).stderr
     other.close()
 
 
