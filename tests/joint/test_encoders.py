@@ -14,7 +14,8 @@ from csrkit.errors import ConfigError, ShapeError
 
 transformers = pytest.importorskip("transformers")
 
-from csrkit.joint.encoders import TwoTower, _hidden_before_last, _Tail  # noqa: E402
+from csrkit.joint.encoders import TwoTower  # noqa: E402
+from csrkit.joint.towers import Tail, hidden_before_last  # noqa: E402
 
 VOCABULARY, LENGTH, N = 60, 9, 40
 TEXT = {
@@ -194,10 +195,10 @@ def test_a_tail_gives_what_the_whole_tower_gives(
     given = inputs[0], {"pixel_values": inputs[1]}
     rows = torch.tensor([5, 0, 17, 5])
     for tower, batch in zip((towers._text, towers._image), given, strict=True):
-        tail = _Tail(tower, batch)
+        tail = Tail(tower, batch)
         expected = tower.vectors({name: x[rows] for name, x in batch.items()})
         torch.testing.assert_close(tail(rows), expected, atol=1e-5, rtol=1e-5)
-        assert _hidden_before_last(tower, batch).shape[0] == N
+        assert hidden_before_last(tower, batch).shape[0] == N
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,10 +12,8 @@ its vectors before the projections as arrays, and the projections, to `csrkit.jo
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -30,6 +28,8 @@ try:
 except ImportError as missing:
     raise MissingExtra("torch", "joint", "csrkit.joint.encoders") from missing
 
+from csrkit.joint.towers import Module, Tail, Tower, as_numpy, vectors_of
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -41,33 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Freeze", "TwoTower"]
 
 Freeze: TypeAlias = Literal["proj", "last_layer"]
-# Any: transformers' models and outputs are loosely typed.
-_Module: TypeAlias = Any
-
-
-@dataclass(frozen=True)
-class _Tower:
-    """One tower of a checkpoint.
-
-    Attributes:
-        model: The submodel up to the vectors before the projection.
-        pool: From its output to these vectors, (batch, width).
-        projection: The linear map behind it, or None.
-        norms: Names of its modules after the last layer.
-    """
-
-    model: _Module
-    pool: Callable[[Any], Tensor]
-    projection: torch.nn.Linear | None
-    norms: tuple[str, ...] = ()
-
-    def vectors(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        pooled: Tensor = self.pool(self.model(**inputs))
-        return pooled
-
-    def layers(self) -> _Module:
-        encoder = self.model.encoder
-        return encoder.layer if hasattr(encoder, "layer") else encoder.layers
 
 
 def _first(output: Any) -> Tensor:
@@ -82,29 +55,29 @@ def _pooled(output: Any) -> Tensor:
     return output.pooler_output  # type: ignore[no-any-return]
 
 
-def _blip(model: _Module) -> tuple[_Tower, _Tower]:
+def _blip(model: Module) -> tuple[Tower, Tower]:
     return (
-        _Tower(model.text_encoder, _first, model.text_proj),
-        _Tower(model.vision_model, _first, model.vision_proj, ("post_layernorm",)),
+        Tower(model.text_encoder, _first, model.text_proj),
+        Tower(model.vision_model, _first, model.vision_proj, ("post_layernorm",)),
     )
 
 
-def _clip(model: _Module) -> tuple[_Tower, _Tower]:
+def _clip(model: Module) -> tuple[Tower, Tower]:
     return (
-        _Tower(model.text_model, _pooled, model.text_projection, ("final_layer_norm",)),
-        _Tower(model.vision_model, _pooled, model.visual_projection, ("post_layernorm",)),
+        Tower(model.text_model, _pooled, model.text_projection, ("final_layer_norm",)),
+        Tower(model.vision_model, _pooled, model.visual_projection, ("post_layernorm",)),
     )
 
 
-def _siglip(model: _Module) -> tuple[_Tower, _Tower]:
+def _siglip(model: Module) -> tuple[Tower, Tower]:
     text, image = model.text_model, model.vision_model
     return (
-        _Tower(text, _last, text.head, ("final_layer_norm",)),
-        _Tower(image, _pooled, None, ("post_layernorm", "head")),
+        Tower(text, _last, text.head, ("final_layer_norm",)),
+        Tower(image, _pooled, None, ("post_layernorm", "head")),
     )
 
 
-_KINDS: dict[str, Callable[[_Module], tuple[_Tower, _Tower]]] = {
+_KINDS: dict[str, Callable[[Module], tuple[Tower, Tower]]] = {
     "BlipForImageTextRetrieval": _blip,
     "CLIPModel": _clip,
     "SiglipModel": _siglip,
@@ -127,7 +100,7 @@ class TwoTower:
         >>> model = towers.fit(tokens, pixel_values, pairs, freeze="proj")    # doctest: +SKIP
     """
 
-    def __init__(self, model: _Module) -> None:
+    def __init__(self, model: Module) -> None:
         kind = type(model).__name__
         if kind not in _KINDS:
             raise ConfigError(
@@ -182,7 +155,7 @@ class TwoTower:
     @property
     def word_embeddings(self) -> Floats:
         """The text tower's word embeddings, float32 (vocabulary, width)."""
-        return _numpy(self._text.model.get_input_embeddings().weight)
+        return as_numpy(self._text.model.get_input_embeddings().weight)
 
     def text_vectors(self, inputs: Mapping[str, Tensor], *, batch_size: int = 64) -> Floats:
         """Run the text tower up to the vectors before its projection.
@@ -198,7 +171,7 @@ class TwoTower:
         Raises:
             ShapeError: If there are no ``input_ids`` of two dimensions.
         """
-        return _vectors(self._text, _text_inputs(inputs), batch_size)
+        return vectors_of(self._text, _text_inputs(inputs), batch_size)
 
     def image_vectors(self, pixel_values: Tensor, *, batch_size: int = 64) -> Floats:
         """Run the image tower up to the vectors before its projection.
@@ -213,7 +186,7 @@ class TwoTower:
         Raises:
             ShapeError: If the tensor has not four dimensions.
         """
-        return _vectors(self._image, _image_inputs(pixel_values), batch_size)
+        return vectors_of(self._image, _image_inputs(pixel_values), batch_size)
 
     # -- training -------------------------------------------------------------------
 
@@ -276,7 +249,7 @@ class TwoTower:
         if freeze == "proj":
             return run(inputs, config, progress=progress)
         with self._device_kept():
-            tails = _Tail(self._text, ids), _Tail(self._image, _image_inputs(pixel_values))
+            tails = Tail(self._text, ids), Tail(self._image, _image_inputs(pixel_values))
             model = run(inputs, config, progress=progress, towers=tails)
         return model
 
@@ -312,85 +285,6 @@ class TwoTower:
                 parameter.requires_grad_(flag)
 
 
-class _Given(torch.nn.Module):
-    """Stands in for the embeddings of a submodel: gives what the last layer is to read."""
-
-    hidden: Tensor
-
-    def forward(self, *_: Any, **__: Any) -> Tensor:
-        return self.hidden
-
-
-class _Tail(torch.nn.Module):
-    """The last layer of a tower, and what follows it, over its inputs made once.
-
-    The submodel itself is run, with its embeddings and lower layers taken out, so that masks and
-    pooling stay its own; the layer is the checkpoint's, not a copy.
-    """
-
-    def __init__(self, tower: _Tower, inputs: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self._tower = [tower]  # in a list: no submodule, its other parameters are not trained
-        self._inputs = dict(inputs)
-        self._hidden = _hidden_before_last(tower, inputs)
-        self._given = _Given()
-        self._short = [_shortened(tower.model, self._given)]
-        self.last = tower.layers()[-1].requires_grad_(True)
-        for name in tower.norms:
-            self.add_module(name, getattr(tower.model, name).requires_grad_(True))
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        device = next(self.last.parameters()).device
-        self._given.hidden = self._hidden[numbers].to(device)
-        batch = {name: value[numbers].to(device) for name, value in self._inputs.items()}
-        return self._tower[0].pool(self._short[0](**batch))
-
-
-def _shortened(model: _Module, given: torch.nn.Module) -> _Module:
-    """Return a view of a submodel that begins before its last layer; modules are shared."""
-    encoder = _shallow(model.encoder)
-    name = "layer" if hasattr(encoder, "layer") else "layers"
-    encoder._modules[name] = torch.nn.ModuleList([getattr(model.encoder, name)[-1]])
-    view = _shallow(model)
-    view._modules |= {"encoder": encoder, "embeddings": given}
-    if hasattr(model, "pre_layrnorm"):  # CLIP's, between embeddings and layers
-        view._modules["pre_layrnorm"] = torch.nn.Identity()
-    return view
-
-
-def _shallow(module: _Module) -> _Module:
-    view = copy.copy(module)
-    view._modules = dict(module._modules)
-    return view
-
-
-@torch.no_grad()
-def _hidden_before_last(tower: _Tower, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Return what the last layer reads, (n, length, width)."""
-    seen: list[Tensor] = []
-
-    def note(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen.append(args[0] if args else kwargs["hidden_states"])
-
-    hook = tower.layers()[-1].register_forward_pre_hook(note, with_kwargs=True)
-    try:
-        _vectors(tower, inputs, 64)
-    finally:
-        hook.remove()
-    return torch.cat(seen)
-
-
-@torch.no_grad()
-def _vectors(tower: _Tower, inputs: Mapping[str, Tensor], batch_size: int) -> Floats:
-    device = next(tower.model.parameters()).device
-    n = len(next(iter(inputs.values())))
-    blocks = []
-    for start in range(0, n, batch_size):
-        part = {name: x[start : start + batch_size].to(device) for name, x in inputs.items()}
-        blocks.append(_numpy(tower.vectors(part)))
-    return np.concatenate(blocks)
-
-
 def _text_inputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else None
     if not isinstance(ids, Tensor) or ids.ndim != 2 or not len(ids):
@@ -417,16 +311,16 @@ def _captions(inputs: Mapping[str, Tensor]) -> list[list[int]]:
     return [row[keep > 0].tolist() for row, keep in zip(ids, real, strict=True)]
 
 
-def _affine(tower: _Tower, width: int) -> Affine:
+def _affine(tower: Tower, width: int) -> Affine:
     if tower.projection is None:
         return Affine(np.eye(width, dtype=np.float32), np.zeros(width, np.float32))
     weight, bias = tower.projection.weight, tower.projection.bias
     none = torch.zeros(len(weight)) if bias is None else bias
-    return Affine(_numpy(weight), _numpy(none))
+    return Affine(as_numpy(weight), as_numpy(none))
 
 
 @torch.no_grad()
-def _write_(tower: _Tower, into: Affine, where: str) -> None:
+def _write_(tower: Tower, into: Affine, where: str) -> None:
     linear = tower.projection
     if linear is None:
         raise ConfigError(f"expected a projection to write an adapter into, {where} has none")
@@ -443,8 +337,3 @@ def _write_(tower: _Tower, into: Affine, where: str) -> None:
     linear.weight.copy_(torch.tensor(into.weight))
     if linear.bias is not None:
         linear.bias.copy_(torch.tensor(into.bias))
-
-
-def _numpy(tensor: Tensor) -> Floats:
-    array: Floats = tensor.detach().float().cpu().numpy()
-    return array
