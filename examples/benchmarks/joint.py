@@ -154,7 +154,7 @@ def dense_start(task: Task, seed: int) -> Run:
     """Measure the dense side that training starts from: a model after no step to speak of."""
     tiny = {"epochs": 1, "head_rate": 1e-12, "embeddings_rate": 0.0}
     some = task._replace(
-        train=task.train if task.given.get("text_projection") is None else task.train[:2]
+        train=task.train if task.given.get("text_projection") is None else task.train[:64]
     )
     return run(some, method="frozen", seed=seed, **tiny)
 

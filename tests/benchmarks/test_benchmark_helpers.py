@@ -107,18 +107,21 @@ def test_the_oracle_of_encode_notices_a_wrong_latent_and_a_wrong_value(load: Any
 
 
 @pytest.mark.parametrize(
-    ("recipe", "expected"),
+    ("recipe", "one_model", "expected"),
     [
-        ("csrkit", {(8, 16): [4, 8, 16, 32, 64]}),
-        ("csr", {(8,): [4, 8], (16,): [16], (32,): [32, 64]}),
+        ("csrkit", False, {(8, 16): [4, 8, 16, 32, 64]}),
+        ("csr", False, {(8,): [4, 8], (16,): [16], (32,): [32, 64]}),
+        ("csr", True, {(8, 16): [4, 8, 16, 32, 64]}),
     ],
 )
 def test_every_k_is_served_by_the_nearest_model(
-    load: Any, recipe: str, expected: dict[tuple[int, ...], list[int]]
+    load: Any, recipe: str, one_model: bool, expected: dict[tuple[int, ...], list[int]]
 ) -> None:
     import argparse
 
-    options = argparse.Namespace(k=[4, 8, 16, 32, 64], train_k=[8, 16, 32], ladder=[8, 16])
+    options = argparse.Namespace(
+        k=[4, 8, 16, 32, 64], train_k=[8, 16, 32], ladder=[8, 16], one_model=one_model
+    )
     assert load("quality").ladders(recipe, options) == expected
 
 
