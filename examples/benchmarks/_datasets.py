@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+import csrkit
 from csrkit.metrics import exact_top
 
 Floats = NDArray[np.float32]
@@ -61,6 +62,20 @@ def load(path: Path, n_queries: int, n_docs: int | None = None) -> Dataset:
     if (path / "docs.npy").exists():
         return _folder(path, n_queries, n_docs)
     return _split(path / "embeddings.npy" if path.is_dir() else path, n_queries)
+
+
+def fit_or_load(data: Dataset, config: csrkit.FitConfig, models: Path | None) -> csrkit.CSRModel:
+    """Fit the documents, or take the model that a run before left under ``models``.
+
+    Scripts that look at one model from several sides share a folder, and with it the fits. Its
+    names hold the data, the steps and the seed: settings beyond those want a folder of their own.
+    """
+    if models is None:
+        return csrkit.fit(data.docs, config=config, progress=False)
+    folder = models / f"{data.name.replace('/', '-')}-{config.steps}-{config.seed}"
+    if not folder.exists():
+        csrkit.fit(data.docs, config=config, progress=False).save(folder)
+    return csrkit.load(folder)
 
 
 def _folder(path: Path, n_queries: int, n_docs: int | None) -> Dataset:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from _common import HERE, heading, table
-from _datasets import Dataset, load
+from _datasets import Dataset, fit_or_load, load
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -127,6 +127,7 @@ def parse() -> argparse.Namespace:
     add("--data", action="append", type=Path, help="folder or array; examples/data if not given")
     add("--queries", type=int, default=1000, help="test queries")
     add("--steps", type=int, default=600, help="training steps of the model")
+    add("--models", type=Path, help="keep the models here, and take those that are")
     add("--head-steps", type=int, default=200, help="training steps of the learned head")
     add("--rate", type=float, default=5e-5, help="learning rate of the learned head")
     add("--k-doc", type=int, default=32)
@@ -148,7 +149,7 @@ def main() -> None:
             config = csrkit.FitConfig(steps=options.steps, seed=seed)
             if options.toy:
                 config = config.model_copy(update={"n_latents": 128, "ladder": (4, 8)})
-            model = csrkit.fit(data.docs, config=config, progress=False)
+            model = fit_or_load(data, config, options.models)
             stored = model.encode(data.docs, k=options.k_doc)
             for name, encode in contestants(model, data, options):
                 for k in options.k:

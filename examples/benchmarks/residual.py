@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 from _common import HERE, heading, table
-from _datasets import Dataset, load
+from _datasets import Dataset, fit_or_load, load
 from numpy.typing import NDArray
 
 import csrkit
@@ -286,6 +286,7 @@ def parse() -> argparse.Namespace:
     add("--data", action="append", type=Path, help="folder or array; examples/data if not given")
     add("--queries", type=int, default=1000, help="test queries")
     add("--steps", type=int, default=600, help="training steps")
+    add("--models", type=Path, help="keep the models here, and take those that are")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     return parser.parse_args()
 
@@ -304,7 +305,7 @@ def main() -> None:
             csrkit.FitConfig(seed=seed, **(small if toy else {"steps": options.steps}))
             for seed in seeds
         ]
-        models = [csrkit.fit(data.docs, config=config, progress=False) for config in configs]
+        models = [fit_or_load(data, config, options.models) for config in configs]
         rescoring(models, data, sizes)
         rivals(data, sizes)
         bits(models, data, sizes)
