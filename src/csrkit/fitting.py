@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csrkit.errors import ConfigError, MissingExtra, ShapeError
+from csrkit.errors import ConfigError, ShapeError
 from csrkit.model.config import MAX_LATENTS
 from csrkit.sources import open_source
+from csrkit.tensors import check_device
 from csrkit.training.config import FitConfig
 
 if TYPE_CHECKING:
@@ -118,16 +119,7 @@ def _check_config(config: FitConfig) -> None:
     """Refuse other types, a missing torch, and devices that this machine has not."""
     if not isinstance(config, FitConfig):
         raise ConfigError(f"expected config=FitConfig(...), got {type(config).__name__}")
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra("torch", "train", "csrkit.fit") from error
-    try:
-        torch.empty(0, device=config.device)
-    except (AssertionError, RuntimeError) as error:
-        raise ConfigError(
-            f"expected a device of this machine, got FitConfig(device={config.device!r}): {error}"
-        ) from error
+    check_device(config.device, f"FitConfig(device={config.device!r})", "csrkit.fit")
 
 
 def _resolve(

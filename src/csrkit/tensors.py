@@ -1,4 +1,4 @@
-"""Torch tensors seen from numpy: what can be told and taken without importing torch."""
+"""Torch seen from numpy: what can be told and taken of tensors without importing it; devices."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csrkit.errors import ShapeError
+from csrkit.errors import ConfigError, MissingExtra, ShapeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["is_tensor", "on_cpu", "tensor_to_numpy"]
+__all__ = ["check_device", "is_tensor", "on_cpu", "tensor_to_numpy"]
 
 # Any in this file is a tensor, or whatever may be one: torch may not be installed.
 
@@ -63,3 +63,26 @@ def tensor_to_numpy(tensor: Any) -> NDArray[Any]:
         if "strided" not in str(host.layout):
             raise ShapeError(f"expected a dense tensor, got one of layout {host.layout}") from None
         return np.asarray(host.float().numpy(force=True))
+
+
+def check_device(device: str, given: str, purpose: str) -> None:
+    """Refuse a missing torch, and devices that this machine has not.
+
+    Args:
+        device: Name of a torch device, such as "cpu" or "cuda:1".
+        given: How it was asked for, such as "FitConfig(device='cuda:1')".
+        purpose: What needs torch, a few words.
+
+    Raises:
+        MissingExtra: If torch is not installed.
+        ConfigError: If torch cannot put a tensor there.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("torch", "train", purpose) from error
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, ImportError, RuntimeError) as error:  # torch raises each of them
+        why = str(error).partition("\n")[0]
+        raise ConfigError(f"expected a device of this machine, got {given}: {why}") from error

@@ -93,7 +93,7 @@ def test_a_warning_is_one_line(run: Callable, embeddings: Path, tmp_path: Path) 
         (("--ladder", "8,4"), r"bad setting .*expected a rising ladder of k.* got \(8, 4\)"),
         (("--ladder", "8;16"), r"expected whole numbers from 1 between commas.* --ladder '8;16'"),
         (("--ladder", "0,8"), r"expected whole numbers from 1 .* got --ladder '0,8'"),
-        (("--device", "abacus"), r"expected a device of this machine, got 'abacus'"),
+        (("--device", "abacus"), r"expected a device of this machine, got --device 'abacus'"),
         (("--labels", "nowhere.npy"), r"no file of labels at nowhere\.npy"),
         (("--config", "nowhere.json"), r"no file of settings at nowhere\.json"),
         (("--labels", "{rows}"), r"expected one label per embedding, \(500,\), got \(500, 16\)"),

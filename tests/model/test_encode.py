@@ -367,6 +367,14 @@ def test_other_devices_are_left_to_torch(
     assert asked == [(3, "cuda"), (5, None)]
 
 
+def test_a_device_that_is_not_there_is_told(make_model: MakeModel) -> None:
+    message = (
+        r"^expected a device of this machine, got encode\(device='abacus'\): Expected one of cpu"
+    )
+    with pytest.raises(ConfigError, match=message):
+        make_model().encode(rows(1), device="abacus")
+
+
 def test_without_torch_a_device_asks_for_it(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

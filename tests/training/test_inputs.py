@@ -92,6 +92,11 @@ REFUSED: dict[str, Refusal] = {
         ConfigError,
         r"^expected a device of this machine, got FitConfig\(device='toaster'\): ",
     ),
+    "device of a module that is not there": (  # torch raises ModuleNotFoundError
+        lambda: {"config": CONFIG.model_copy(update={"device": "hpu"})},
+        ConfigError,
+        r"^expected a device of this machine, got FitConfig\(device='hpu'\): ",
+    ),
     "diverging": (
         lambda: {"config": CONFIG.model_copy(update={"learning_rate": 1e30})},
         ConfigError,

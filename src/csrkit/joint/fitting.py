@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from csrkit.errors import ConfigError, MissingExtra, ShapeError
+from csrkit.errors import ConfigError, ShapeError
 from csrkit.joint.config import JointConfig
 from csrkit.joint.inputs import Inputs, as_affine, as_captions, as_matrix, as_pairs, as_words
+from csrkit.tensors import check_device
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -150,16 +151,7 @@ def _check_config(config: JointConfig) -> None:
     """Refuse other types, a missing torch, and devices that this machine has not."""
     if not isinstance(config, JointConfig):
         raise ConfigError(f"expected config=JointConfig(...), got {type(config).__name__}")
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra("torch", "train", "csrkit.joint.fit") from error
-    try:
-        torch.empty(0, device=config.device)
-    except (AssertionError, RuntimeError) as error:
-        raise ConfigError(
-            f"expected a device of this machine, got JointConfig(device={config.device!r}): {error}"
-        ) from error
+    check_device(config.device, f"JointConfig(device={config.device!r})", "csrkit.joint.fit")
 
 
 def resolved(config: JointConfig, inputs: Inputs) -> JointConfig:

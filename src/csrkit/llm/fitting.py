@@ -33,6 +33,7 @@ from csrkit.llm.mntp import MaskedTexts
 from csrkit.llm.objective import Objective
 from csrkit.llm.retriever import LLMRetriever, Provenance
 from csrkit.llm.twopass import backward, world
+from csrkit.tensors import check_device
 
 __all__ = ["Teacher", "adapt", "fit"]
 
@@ -173,7 +174,7 @@ def adapt(
 
 def _own(model: Any, tokenizer: Any, config: LLMConfig) -> Backbone:
     """Load a model, or copy one that was given as an object."""
-    _check_device(config.device)
+    check_device(config.device, f"LLMConfig(device={config.device!r})", "csrkit.llm.fit")
     # adapters alone are trained: the weights below them may be as coarse as the arithmetic
     dtype = config.dtype if config.lora_rank else "float32"
     if isinstance(model, LLMRetriever):
@@ -194,15 +195,6 @@ def _checkpoint_activations(backbone: Backbone) -> None:
     enable = next(name for name in names if hasattr(backbone.model, name))
     getattr(backbone.model, enable)()
     backbone.model.enable_input_require_grads()  # or frozen embeddings would end the graph
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:
-        raise ConfigError(
-            f"expected a device of this machine, got LLMConfig(device={device!r}): {error}"
-        ) from error
 
 
 def _encoder(backbone: Backbone, config: LLMConfig) -> TextEncoder:

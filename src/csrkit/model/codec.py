@@ -173,7 +173,7 @@ class CSRModel:
 
         Raises:
             ShapeError: If the shape is not (n, dim), or a row is zero or not finite.
-            ConfigError: If k is out of range.
+            ConfigError: If k is out of range, or this machine has no such device.
             MissingExtra: If ``device`` is one of torch's and that is not installed.
         """
         k = self.ladder[-1] if k is None else k

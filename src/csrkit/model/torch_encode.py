@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csrkit.errors import MissingExtra, ShapeError
+from csrkit.errors import ShapeError
 from csrkit.model.rows import as_rows, join_codes, refuse_rows
+from csrkit.tensors import check_device
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -32,13 +33,15 @@ def encode(model: CSRModel, embeddings: Any, k: int, device: str | None) -> Spar
         n codes, in numpy.
 
     Raises:
+        ConfigError: If this machine has no such device.
         MissingExtra: If torch is not installed.
         ShapeError: As `CSRModel.encode`.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra("torch", "train", f"encode(device={device!r})") from error
+    """  # noqa: DOC502  # raised by helpers
+    if device is not None:  # else the tensor is on one that there is
+        call = f"encode(device={device!r})"
+        check_device(device, call, call)
+    import torch
+
     if not isinstance(embeddings, torch.Tensor):
         embeddings = as_rows(embeddings, model.dim)
         place = torch.device(device or "cpu")
