@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -15,10 +18,10 @@ from zvec import DataType, FieldSchema, FlatIndexParam, HnswIndexParam, HnswQuer
 
 from csrkit.errors import ConfigError, ShapeError, StoreError
 from csrkit.stores import MemoryStore, open_store
-from csrkit.stores.adapter import uuid_of
 from csrkit.stores.testing import assert_same_hits, random_codes
 from csrkit.vectors import SparseVectors
 from csrkit_zvec import ZvecStore
+from csrkit_zvec.keys import key_of
 
 
 def long_code(nnz: int) -> SparseVectors:
@@ -121,7 +124,7 @@ def test_fields_hold_values_unchanged_or_refuse_them(tmp_path: Path) -> None:
         name = kind.name.lower()
         for value in [*good, None]:
             store.upsert([1], code, [{name: value}])
-            (doc,) = store.collection.fetch([uuid_of(1)]).values()
+            (doc,) = store.collection.fetch(["1"]).values()
             assert doc.fields.get(name) == value
             assert store.search(code)[0][0].payload == {name: value}
         for value in bad:
@@ -178,7 +181,7 @@ def test_a_folder_is_open_once_and_others_stay_theirs(tmp_path: Path) -> None:
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(StoreError, match="is not empty and no store of csrkit"):
         ZvecStore(tmp_path / "mine")
-    for text in ("", "[]", '{"csrkit": "EdgeStore"}', '{"csrkit": "ZvecStore", "format": 2}'):
+    for text in ("", "[]", '{"csrkit": "EdgeStore"}', '{"csrkit": "ZvecStore", "format": 1}'):
         (tmp_path / "mine" / "csrkit.json").write_text(text)
         with pytest.raises(StoreError, match="holds no store that this csrkit reads"):
             ZvecStore(tmp_path / "mine")
@@ -247,10 +250,25 @@ def test_a_status_that_is_not_ok_is_an_error(
     store.close()
 
 
+def test_keys_are_short_and_each_of_one_id(tmp_path: Path) -> None:
+    long, short = "x" * 24, "x" * 23
+    hashed = "#" + b64encode(bytes.fromhex(sha256(long.encode()).hexdigest()[:32])).decode()[:-2]
+    assert [key_of(one) for one in (7, "7", "'7", long)] == ["7", "'7", "''7", hashed]
+    odd = ["", short, long, hashed, "ü", "a b", "a\tb", "'" + short, str(UUID(int=7))]
+    ids = [7, "7", "'7", 2**64 - 1, *odd]
+    assert max(len(key_of(one)) for one in ids) == 24
+    store, codes = ZvecStore(tmp_path / "i"), random_codes(0, len(ids))
+    store.upsert(ids, codes)
+    assert len(store.collection.fetch(list(map(key_of, ids)))) == store.count() == len(ids)
+    assert store.fetch(ids) == codes
+    assert {hit.id for hit in store.search(random_codes(0, 1, k=64), limit=20)[0]} == set(ids)
+    store.close()
+
+
 def test_rows_of_the_collection_are_what_the_module_says(tmp_path: Path) -> None:
     store, codes = ZvecStore(tmp_path / "i"), random_codes(0, 1)
     store.upsert(["a\nb"], codes, [{"x": [1]}], residuals=np.array([[255, 0]], np.uint8))
-    (doc,) = store.collection.fetch([uuid_of("a\nb")]).values()
+    (doc,) = store.collection.fetch([key_of("a\nb")]).values()
     assert json.loads(doc.fields["csrkit"]) == ["a\nb", {"x": [1]}]
     assert doc.fields["csrkit_residual"] == "/wA="
     assert SparseVectors.from_dense([[doc.vectors["code"].get(i, 0) for i in range(64)]]) == codes

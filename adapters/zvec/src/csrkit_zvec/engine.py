@@ -14,9 +14,9 @@ from zvec import Collection, HnswIndexParam, HnswQueryParam, Status, StatusCode
 
 from csrkit.errors import StoreError
 from csrkit.stores import Hit
-from csrkit.stores.adapter import Upsert, shown, uuid_of
-from csrkit.vectors import SparseVectors
-from csrkit_zvec.rows import CODE, DATA, RESIDUAL, check, documents, hit, spelled
+from csrkit.stores.adapter import Upsert, shown
+from csrkit_zvec.keys import key_of
+from csrkit_zvec.rows import CODE, DATA, RESIDUAL, check, documents, hit
 
 __all__ = ["Engine"]
 
@@ -66,13 +66,13 @@ class Engine:
         """Refuse what would fail in a batch after others were stored."""
         check(upsert, self.fields)
 
-    def hits(self, code: SparseVectors, limit: int, keep: str | None) -> list[Hit]:
-        """Find what shares a latent with a query, a batch of one row."""
-        if not code.nnz:
+    def hits(self, weights: dict[int, float], limit: int, keep: str | None) -> list[Hit]:
+        """Find what shares a latent with a query, spelled latent to weight."""
+        if not weights:
             return []
         # no graph is for negative weights: what shares nothing with the query is nearer then
-        signed = not code.is_nonnegative
-        query = zvec.Query(CODE, vector=spelled(code)[0], param=self._exact if signed else None)
+        signed = min(weights.values()) < 0
+        query = zvec.Query(CODE, vector=weights, param=self._exact if signed else None)
         top = limit if limit <= _MOST else min(limit, max(1, self.count))
         found = self.collection.query(query, topk=top, filter=keep, output_fields=[DATA])
         if signed and not all(doc.score for doc in found):
@@ -83,7 +83,7 @@ class Engine:
 
     def read(self, ids: Sequence[int | str], *, residuals: bool) -> dict[int | str, zvec.Doc]:
         """Return the documents of those of the ids that are there."""
-        keys = {one: uuid_of(one) for one in ids}
+        keys = {one: key_of(one) for one in ids}
         with self.reported(f"fetch {shown(ids)}"):
             fields = [RESIDUAL] if residuals else []
             found = self.collection.fetch(list(keys.values()), output_fields=fields)
@@ -92,7 +92,7 @@ class Engine:
     def delete(self, ids: Sequence[int | str]) -> None:
         """Remove those of the ids that are there."""
         with self.reported(f"delete {shown(ids)}"):
-            statuses = self.collection.delete(list(map(uuid_of, ids)))
+            statuses = self.collection.delete(list(map(key_of, ids)))
             _failed(ids, statuses, but=StatusCode.NOT_FOUND)
 
     @property

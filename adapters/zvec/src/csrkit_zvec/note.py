@@ -34,7 +34,7 @@ class Note(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     csrkit: Literal["ZvecStore"] = "ZvecStore"
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     dim: int | None = Field(default=None, ge=1, le=2**31 - 1)
     residual_bytes: int = Field(default=0, ge=0)
     codec: str | None = None

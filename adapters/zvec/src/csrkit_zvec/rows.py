@@ -1,8 +1,8 @@
 """Between checked upserts and zvec's documents.
 
-A document's key is a UUID of the id, for zvec's keys are short and have no newlines. Its field
-``csrkit`` holds ``[id, payload]`` as JSON, ``csrkit_residual`` the residual in base64; its vector
-``code`` maps latents to values. The payload's keys that fields were declared for are copied there.
+A document's key is the id as `key_of` spells it. Its field ``csrkit`` holds ``[id, payload]`` as
+JSON, ``csrkit_residual`` the residual in base64; its vector ``code`` maps latents to values. The
+payload's keys that fields were declared for are copied there.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from zvec import DataType, Doc
 
 from csrkit.errors import StoreError
 from csrkit.stores import Hit
-from csrkit.stores.adapter import Upsert, stacked, uuid_of
+from csrkit.stores.adapter import Upsert, stacked
 from csrkit.vectors import SparseVectors
+from csrkit_zvec.keys import key_of
 
 __all__ = [
     "CODE",
@@ -117,7 +118,7 @@ def documents(batch: Upsert, fields: Mapping[str, DataType]) -> list[Doc]:
         values[DATA] = to_json([one, load or None]).decode()
         if batch.residuals is not None:
             values[RESIDUAL] = b64encode(batch.residuals[row].tobytes()).decode()
-        found.append(Doc(uuid_of(one), vectors={CODE: code}, fields=values))
+        found.append(Doc(key_of(one), vectors={CODE: code}, fields=values))
     return found
 
 

@@ -98,7 +98,7 @@ class ZvecStore(Holder):
                 f"got {type(filter).__name__}"
             )
         with self._engine.reported("search"):
-            return [self._engine.hits(code, limit, filter) for code in codes]
+            return [self._engine.hits(code, limit, filter) for code in rows.spelled(codes)]
 
     def optimize(self) -> None:
         """Build the graph of an HNSW index and drop deleted codes: once after a large load."""
