@@ -269,3 +269,5 @@ def test_arrays_that_do_not_fit_the_spec_are_refused(data: Scenes) -> None:
         joint.JointModel(**{**fields, "head_bias": np.zeros(3)})
     with pytest.raises(ShapeError, match="expected 30 tokens and as many ids"):
         joint.JointModel(**{**fields, "tokens": ("one",)})
+    with pytest.raises(ShapeError, match="expected finite latent_bias, got NaN or Inf"):
+        joint.JointModel(**{**fields, "latent_bias": np.full(30, 1e39)})  # beyond float32

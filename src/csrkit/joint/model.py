@@ -25,6 +25,7 @@ from csrkit.errors import ShapeError
 from csrkit.joint.sides import Side
 from csrkit.joint.spec import JointSpec, array_shapes
 from csrkit.joint.start import Affine
+from csrkit.model.arrays import add_to_digest, freeze_
 from csrkit.model.rows import check_width
 
 if TYPE_CHECKING:
@@ -105,14 +106,7 @@ class JointModel:
     latent_bias: Floats
 
     def __post_init__(self) -> None:
-        for name, shape in array_shapes(self.spec).items():
-            array = np.array(getattr(self, name), dtype=np.float32, order="C")  # a copy
-            if array.shape != shape:
-                raise ShapeError(f"expected {name} of shape {shape}, got {array.shape}")
-            if not np.isfinite(array).all():
-                raise ShapeError(f"expected finite {name}, got NaN or Inf in it")
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
+        freeze_(self, array_shapes(self.spec))
         ids = np.array(self.token_ids, dtype=np.int64)
         ids.flags.writeable = False
         object.__setattr__(self, "token_ids", ids)
@@ -158,9 +152,7 @@ class JointModel:
         digest = hashlib.sha256(self.spec.model_dump_json().encode())
         digest.update("\0".join(self.tokens).encode())
         digest.update(self.token_ids.astype("<i8").tobytes())
-        for name in array_shapes(self.spec):
-            digest.update(name.encode())
-            digest.update(getattr(self, name).astype("<f4", copy=False).tobytes())
+        add_to_digest(digest, self, array_shapes(self.spec))
         return digest.hexdigest()
 
     # -- the two towers, and what they share --------------------------------------

@@ -24,6 +24,7 @@ import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.model import refitting, residual
+from csrkit.model.arrays import add_to_digest, freeze_
 from csrkit.model.config import FORMAT, ModelConfig, array_shapes
 from csrkit.model.rows import as_rows, check_width, join_codes, unit_blocks
 from csrkit.model.topk import top_of_product
@@ -78,16 +79,7 @@ class CSRModel:
     card: Card | None = None
 
     def __post_init__(self) -> None:
-        for name, shape in array_shapes(self.config).items():
-            with np.errstate(over="ignore"):  # what overflows float32 is refused as Inf
-                # a copy: whoever made the arrays may go on changing theirs
-                array = np.array(getattr(self, name), dtype=np.float32, order="C")
-            if array.shape != shape:
-                raise ShapeError(f"expected {name} of shape {shape}, got {array.shape}")
-            if not np.isfinite(array).all():
-                raise ShapeError(f"expected finite {name}, got NaN or Inf in it")
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
+        freeze_(self, array_shapes(self.config))
         if self.residual_basis is not None and not self.config.residual_bits:
             raise ShapeError("expected residual_bits in the config of a residual_basis, got none")
         tied = np.array_equal(self.encoder.view(np.int32), self.decoder.view(np.int32))
@@ -137,9 +129,7 @@ class CSRModel:
         """
         config = self.config.model_copy(update={"format": 1})  # a layout changes no model
         digest = hashlib.sha256(config.model_dump_json().encode())
-        for name in sorted(array_shapes(self.config)):
-            digest.update(name.encode())
-            digest.update(getattr(self, name).astype("<f4", copy=False).tobytes())
+        add_to_digest(digest, self, sorted(array_shapes(self.config)))
         return digest.hexdigest()
 
     @cached_property
