@@ -4,12 +4,12 @@
 
 - **Time**: `Backfill.run` of a job on a shard of Qdrant's embedded engine, with a model of random
   weights, against encoding the same rows alone (residuals too where the job keeps them), in turns.
-  "Engine" is what the vendor's code takes: the shard's calls, and turning its records into Python
-  lists. The rest is csrkit's own: listing, turning those lists into arrays and codes into the
-  vendor's objects, the ledger. "Objects" is what their constructors take of it, which are the
-  vendor's too. All are processor time of the one thread that works: waits for the disk and
-  for other programs are no work.
-  "Share" is encoding alone over csrkit's own; 100% would be a backfill that costs nothing besides.
+  "Engine" is what the vendor's code takes: the shard's calls, turning its records into Python
+  lists, and "of it objects": turning lists of codes into its own points, by its constructors.
+  The rest is csrkit's own: listing, turning lists into arrays, encoding, codes as lists, the
+  ledger. All are processor time of the one thread that works: waits for the disk and for other
+  programs are no work. "Share" is encoding alone over csrkit's own; 100% would be a backfill that
+  costs nothing besides. "With objects" counts the constructors as csrkit's.
 - **Memory**: the most that a process held which compresses a collection of so many points. Their
   vectors are drawn when they are read and given as lists of Python floats, as both engines give
   them; codes are counted and thrown away. Each size has a process of its own.
@@ -51,7 +51,7 @@ K = 32
 SIZES = (100_000, 1_000_000)
 MB = 1e6
 CLOCK = time.thread_time
-COLUMNS = ("encode ms", "csrkit's own ms", "of it objects", "engine ms", "share", "without objects")
+COLUMNS = ("encode ms", "csrkit's own ms", "engine ms", "of it objects", "share", "with objects")
 
 
 class Shape(NamedTuple):
@@ -140,14 +140,14 @@ class Turn(NamedTuple):
     Attributes:
         alone: Encoding the rows, and nothing else.
         own: The backfill without `engine`.
-        written: Of it, making the vendor's objects of the points to write.
-        engine: The vendor's calls, and reading its objects.
+        engine: The vendor's code.
+        objects: Of it, its constructors of the points to write.
     """
 
     alone: float
     own: float
-    written: float
     engine: float
+    objects: float
 
 
 def times(shape: Shape, folder: Path, repeats: int) -> Iterator[list[str]]:
@@ -164,22 +164,23 @@ def times(shape: Shape, folder: Path, repeats: int) -> Iterator[list[str]]:
             codes = model.encode(rows, k=K)
             residuals = model.encode_residuals(rows, codes) if width else None
             alone = CLOCK() - start
-            written = spelled(codes, residuals)
+            objects = spelled(codes, residuals)
             vector = CodeVector("csr", shape.latents, width)
             home.add(vector)
             ledger = Ledger(folder / f"{turn}-{width}.db")
             work = Backfill(home, Coder(model, "dense", vector, K), ledger, pace())
             start, shard.seconds, shard.besides = CLOCK(), 0.0, 0.0
             work.run()
-            own = CLOCK() - start - shard.seconds - shard.besides
-            turns.append(Turn(alone, own, written, shard.seconds))
+            engine = shard.seconds + objects
+            own = CLOCK() - start - engine - shard.besides
+            turns.append(Turn(alone, own, engine, objects))
             assert ledger.tally().written == shape.rows
             ledger.close()
             home.drop(vector)
     for name, turns in found.items():
         shares = (
             median(one.alone / one.own for one in turns),
-            median(one.alone / (one.own - one.written) for one in turns),
+            median(one.alone / (one.own + one.objects) for one in turns),
         )
         cells = [f"{1e3 * median(column):.0f}" for column in zip(*turns, strict=True)]
         yield [name, *cells, *(f"{share:.0%}" for share in shares)]
