@@ -61,13 +61,23 @@ def _running_max(
     batch, length, _ = hidden.shape
     step = max(1, block_bytes // (4 * batch * len(weight)))
     best = hidden.new_full((batch, len(weight)), -torch.inf, dtype=torch.float32)
+    states = _repeated(hidden, mask)
     for start in range(0, length, step):
-        block = slice(start, start + step)
-        logits = functional.linear(hidden[:, block], weight, bias)
-        if not mask[:, block].all():
-            logits.masked_fill_(~mask[:, block, None], -torch.inf)
+        logits = functional.linear(states[:, start : start + step], weight, bias)
         torch.maximum(best, logits.amax(dim=1).float(), out=best)
-    return best
+    return best.masked_fill_(~mask.any(dim=1, keepdim=True), -torch.inf)
+
+
+def _repeated(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Put a real state of the text where there is padding: no maximum changes by that.
+
+    To mask the states costs a vocabulary's share of what it costs to mask their logits.
+    """
+    if mask.all():
+        return hidden
+    first = mask.int().argmax(dim=1)
+    filler = hidden[torch.arange(len(hidden), device=hidden.device), first]
+    return torch.where(mask[..., None], hidden, filler[:, None])
 
 
 class _MaxLogits(torch.autograd.Function):
@@ -93,6 +103,8 @@ class _MaxLogits(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, mask, weight = ctx.saved_tensors
+        unseen = torch.zeros(mask.shape, dtype=weight.dtype, device=mask.device)
+        unseen.masked_fill_(~mask, -torch.inf)
         to_hidden = torch.zeros_like(hidden, dtype=torch.float32)
         to_weight = (
             torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[2] else None
@@ -100,11 +112,9 @@ class _MaxLogits(torch.autograd.Function):
         for row, grad in enumerate(grads[0]):
             active = grad.nonzero()[:, 0]
             told = grad[active, None]
-            rows, states = weight[active], hidden[row]
-            logits = functional.linear(
-                states.to(rows.dtype), rows, None if ctx.bias is None else ctx.bias[active]
-            )
-            where = logits.masked_fill_(~mask[row, :, None], -torch.inf).argmax(dim=0)
+            rows, states = weight[active], hidden[row].to(weight.dtype)
+            # (active, length); the bias is the same at every position
+            where = torch.addmm(unseen[row], rows, states.T).argmax(dim=1)
             to_hidden[row].index_add_(0, where, told * rows.float())
             if to_weight is not None:
                 to_weight.index_add_(0, active, told * states[where].float())
