@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from csrkit import CSRModel, Searcher, SparseVectors
+from csrkit.model.card import Rescore
 from csrkit.stores import EdgeStore
 
 
@@ -36,6 +37,7 @@ def test_a_file_holds_the_codes(
         "mean_latents": round(expected.nnz / 500, 2),
         "empty": 0,
         "residual_bytes": 0,
+        "refitted": False,
         "fingerprint": model.fingerprint,
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -91,11 +93,6 @@ def test_a_file_takes_no_more_memory_than_its_blocks(
     assert len(SparseVectors.load(out)) == 120_000
 
 
-def residual_bytes(folder: Path) -> int:
-    with EdgeStore(folder) as store:
-        return store.residual_bytes
-
-
 def test_a_store_gets_the_residual_bits_that_a_searcher_would_store(
     run: Callable, codec: Path, embeddings: Path, model: CSRModel, rows: np.ndarray, tmp_path: Path
 ) -> None:
@@ -110,21 +107,39 @@ def test_a_store_gets_the_residual_bits_that_a_searcher_would_store(
         np.testing.assert_array_equal(store.fetch_residuals(range(500)), expected)
     again = json.loads(run(*command, "--start", 480, "--json").stdout)  # as the store holds them
     assert (again["rows"], again["residual_bytes"]) == (20, model.residual_bytes)
-    refused = run(*command, "--no-residuals", code=2).stderr  # by the store
-    assert (
-        f"residuals of {model.residual_bytes} bytes per code, as this store holds them" in refused
-    )
+    refused = run(*command, "--no-residuals", code=2).stderr
+    assert "--no-residuals: the store was filled with residual bits: leave the option" in refused
 
 
-def test_a_store_without_residual_bits_goes_on_without(
-    run: Callable, codec: Path, embeddings: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("options", "searched_by", "is_refitted"),
+    [(["--no-residuals"], "codes", True), (["--rescore", "none"], None, False)],
+)
+def test_a_store_without_residual_bits_holds_what_a_searcher_would_store(
+    options: list[str],
+    searched_by: Rescore | None,
+    is_refitted: bool,
+    run: Callable,
+    codec: Path,
+    embeddings: Path,
+    model: CSRModel,
+    rows: np.ndarray,
+    tmp_path: Path,
 ) -> None:
     command = ("encode", codec, embeddings, "--store", f"edge://{tmp_path / 'index'}", "--json")
-    assert json.loads(run(*command, "--no-residuals").stdout)["residual_bytes"] == 0
-    assert json.loads(run(*command).stdout)["residual_bytes"] == 0
-    assert residual_bytes(tmp_path / "index") == 0
+    for more in (options, []):  # the second goes on as the first began
+        facts = json.loads(run(*command, *more).stdout)
+        assert (facts["residual_bytes"], facts["refitted"]) == (0, is_refitted)
+    plain = model.encode(rows)
+    expected = model.refit(rows, plain) if is_refitted else plain
+    with EdgeStore(tmp_path / "index") as store:
+        assert store.residual_bytes == 0
+        assert Searcher(model, store, rescore=searched_by).holds.refitted == is_refitted
+        stored = store.fetch(range(500))
+    np.testing.assert_array_equal(stored.indices, expected.indices)
+    np.testing.assert_allclose(stored.values, expected.values, rtol=1e-6)
     refused = run(*command, "--residuals", code=2).stderr
-    assert "expected no residuals, as this store was filled without any" in refused
+    assert "--residuals: the store was filled without residual bits: leave the option" in refused
 
 
 def test_codes_are_as_long_as_the_codec_was_tuned_for(

@@ -2,8 +2,8 @@
 
 Rows are read, encoded and written in blocks, so a file or a store of any size takes
 constant memory (but for the ids, if a file of them is given). Everything that can be
-checked is checked before the store is opened. With the codes go residual bits, where
-`csrkit.Searcher` would store some.
+checked is checked before the store is opened. A store gets what `csrkit.Searcher` would
+write: codes with residual bits, refitted codes, or plain ones (`csrkit.search.writing`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from csrkit.cli.exits import Interrupted
-from csrkit.cli.options import Codec, Embeddings, Json, Progress, check_device, check_writable
+from csrkit.cli.options import (
+    RESCORE,
+    Codec,
+    Embeddings,
+    Json,
+    Progress,
+    Rescoring,
+    check_device,
+    check_writable,
+)
 from csrkit.cli.output import bar_wanted, show
 from csrkit.cli.stores import opened
 from csrkit.errors import ConfigError, FormatError, StoreError
@@ -27,12 +36,13 @@ from csrkit.errors import ConfigError, FormatError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from csrkit.cli.rows import Rows
     from csrkit.model import CSRModel
-    from csrkit.stores import ResidualStore, Store
+    from csrkit.model.card import Rescore
+    from csrkit.search.writing import Writer
+    from csrkit.stores import Store
     from csrkit.vectors import SparseVectors
 
 __all__ = ["EncodeFacts", "encode"]
@@ -52,6 +62,7 @@ class EncodeFacts:
         mean_latents: Latents of the mean code.
         empty: Codes without any latent: no search finds them.
         residual_bytes: Bytes of residual bits stored with each code; 0 for none.
+        refitted: Whether the codes' values were refitted, to be rescored without bits.
         fingerprint: SHA-256 of the codec.
         seconds: Time of reading, encoding and writing.
     """
@@ -63,16 +74,16 @@ class EncodeFacts:
     mean_latents: float
     empty: int
     residual_bytes: int
+    refitted: bool
     fingerprint: str
     seconds: float
 
 
 class _Block(NamedTuple):
-    """Codes of consecutive rows, the number of the first, and how to get their residual bits."""
+    """Consecutive rows, and the number of the first."""
 
     start: int
-    codes: SparseVectors
-    residuals: Callable[[], NDArray[np.uint8]]
+    rows: NDArray[Any]
 
 
 @dataclass
@@ -83,6 +94,7 @@ class _Totals:
     latents: int = 0
     empty: int = 0
     residual_bytes: int = 0
+    refitted: bool = False
 
     def add_(self, codes: SparseVectors) -> None:
         """Count one block."""
@@ -116,10 +128,17 @@ def encode(
     residuals: Annotated[
         bool | None,
         typer.Option(
-            help="Store residual bits for rescoring, too; by default if the store holds some, "
-            "or is empty and can."
+            help="Store residual bits, or refitted codes without; by default as tuned and as the "
+            "store holds them, else bits if it can."
         ),
     ] = None,
+    rescore: Annotated[
+        Rescoring,
+        typer.Option(
+            help="What searches will rank candidates by: for `codes`, residual bits or refitted "
+            "codes are stored, else plain codes."
+        ),
+    ] = Rescoring.CODES,
     start: Annotated[int, typer.Option(help="First row, to resume into a store.")] = 0,
     device: Annotated[str | None, typer.Option(help="Torch device, such as cuda.")] = None,
     as_json: Json = False,
@@ -132,20 +151,22 @@ def encode(
     from csrkit.cli.rows import open_rows
     from csrkit.model import load
 
-    target = _target(output, store, bool(ids or payloads or start or residuals))
+    is_odd = rescore is not Rescoring.CODES
+    target = _target(output, store, bool(ids or payloads or start or residuals or is_odd))
     check_device(device)
     started = time.perf_counter()
     model = load(codec)
     k = _checked_k(model, k)
     rows = open_rows(embeddings, model.dim, ids=ids, payloads=payloads, start=start)
-    bar = bar_wanted(progress)
-    blocks = _coded(model, rows, k, device, bar)
+    blocks = _read(rows, bar_wanted(progress))
     totals = _Totals()
     if store is None:
         assert output is not None  # _target has seen to it
-        _to_file(blocks, output, model.n_latents, totals)
+        codes = (model.encode(block.rows, k=k, device=device) for block in blocks)
+        _to_file(codes, output, model.n_latents, totals)
     else:
-        _to_store(blocks, rows, opened(store, codec=model.fingerprint), residuals, totals)
+        writer = partial(_writer, model, k, RESCORE[rescore], residuals)
+        _to_store(blocks, rows, opened(store), writer, device, totals)
     facts = EncodeFacts(
         target=target,
         rows=totals.rows,
@@ -154,6 +175,7 @@ def encode(
         mean_latents=round(totals.latents / totals.rows, 2),
         empty=totals.empty,
         residual_bytes=totals.residual_bytes,
+        refitted=totals.refitted,
         fingerprint=model.fingerprint,
         seconds=round(time.perf_counter() - started, 3),
     )
@@ -168,7 +190,8 @@ def _target(output: Path | None, store: str | None, for_store: bool) -> str:
         return store
     if for_store:
         raise ConfigError(
-            "--ids, --payloads, --residuals and --start are for --store: a file holds codes alone"
+            "--ids, --payloads, --residuals, --rescore and --start are for --store: a file holds "
+            "codes alone"
         )
     assert output is not None  # or store is
     if not output.name.endswith(".safetensors"):
@@ -187,28 +210,26 @@ def _checked_k(model: CSRModel, k: int | None) -> int:
     return k
 
 
-def _coded(model: CSRModel, rows: Rows, k: int, device: str | None, bar: bool) -> Iterator[_Block]:
-    """Yield the codes block by block; a block counts once it was used."""
+def _read(rows: Rows, bar: bool) -> Iterator[_Block]:
+    """Yield the rows block by block; a block counts once it was used."""
     from tqdm.auto import tqdm
 
     total, first = rows.source.n, rows.start
     with tqdm(total=total, initial=first, unit="vec", desc="encode", disable=not bar) as shown:
         for start in range(first, total, BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, total)
-            embeddings = rows.source.rows(start, stop)
-            codes = model.encode(embeddings, k=k, device=device)
-            yield _Block(start, codes, partial(model.encode_residuals, embeddings, codes))
+            yield _Block(start, rows.source.rows(start, stop))
             shown.update(stop - start)
 
 
-def _to_file(blocks: Iterator[_Block], output: Path, dim: int, totals: _Totals) -> None:
+def _to_file(blocks: Iterator[SparseVectors], output: Path, dim: int, totals: _Totals) -> None:
     """Write block by block; the file appears complete or not at all."""
     from csrkit.vectors import save_blocks
 
     def counted() -> Iterator[SparseVectors]:
-        for block in blocks:
-            totals.add_(block.codes)
-            yield block.codes
+        for codes in blocks:
+            totals.add_(codes)
+            yield codes
 
     there = output.exists()
     try:
@@ -224,21 +245,18 @@ def _to_store(
     blocks: Iterator[_Block],
     rows: Rows,
     target: AbstractContextManager[Store],
-    wanted: bool | None,
+    writer: Callable[[Store], Writer],
+    device: str | None,
     totals: _Totals,
 ) -> None:
     """Upsert block by block; whatever stops it, say from where to go on."""
     try:
         with target as store:
-            keeps = _keeper(store, wanted)
-            for start, codes, residuals in blocks:
-                ids, payloads = rows.details(start, start + len(codes))
-                if keeps is None:
-                    store.upsert(ids, codes, payloads)
-                else:
-                    keeps.upsert(ids, codes, payloads, residuals=residuals())
-                    totals.residual_bytes = keeps.residual_bytes
-                totals.add_(codes)
+            work = writer(store)
+            for start, embeddings in blocks:
+                ids, payloads = rows.details(start, start + len(embeddings))
+                totals.add_(work.upsert(ids, embeddings, payloads, device=device))
+                totals.residual_bytes, totals.refitted = work.residual_bytes, work.refits
     except KeyboardInterrupt as error:
         raise Interrupted(f"interrupted: {_resume(rows, totals)}") from error
     except StoreError as error:
@@ -247,17 +265,20 @@ def _to_store(
         raise StoreError(f"{error}; {_resume(rows, totals)}") from error
 
 
-def _keeper(store: Store, wanted: bool | None) -> ResidualStore | None:
-    """Return the store if residual bits are to go into it: as asked for, else as it is used."""
-    from csrkit.stores import ResidualStore
+def _writer(
+    model: CSRModel, k: int, rescore: Rescore | None, wanted: bool | None, store: Store
+) -> Writer:
+    """Return what writes as a Searcher does, and refuse what the store cannot be any more."""
+    from csrkit.search.writing import Writer
 
-    if not isinstance(store, ResidualStore):
-        if wanted:
-            raise ConfigError("--residuals: this kind of store keeps none")
-        return None
-    if wanted is None:
-        wanted = bool(store.residual_bytes or not store.count())
-    return store if wanted else None
+    writer = Writer(model, store, k_doc=k, rescore=rescore, residuals=wanted)
+    if wanted is not None and wanted != writer.gives_bits:
+        option, there = ("--residuals", "without") if wanted else ("--no-residuals", "with")
+        raise ConfigError(
+            f"{option}: the store was filled {there} residual bits: leave the option out to go on "
+            "so, or encode all rows into a new store"
+        )
+    return writer
 
 
 def _resume(rows: Rows, totals: _Totals) -> str:
@@ -271,6 +292,7 @@ def _resume(rows: Rows, totals: _Totals) -> str:
 def _lines(facts: EncodeFacts) -> Iterator[str]:
     kept = facts.residual_bytes
     bits = f", each with {kept} bytes of residual bits," if kept else ""
+    bits = ", refitted," if facts.refitted else bits
     yield (
         f"{facts.target}: {facts.rows} codes of {facts.mean_latents:.1f} latents on average "
         f"(k = {facts.k} of {facts.n_latents}){bits} in {facts.seconds:.1f} s"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from csrkit.cli.search import Effort, Rescoring
+from csrkit.cli.options import Rescoring
+from csrkit.cli.search import Effort
 from csrkit.errors import FormatError
 
 if TYPE_CHECKING:

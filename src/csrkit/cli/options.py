@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import tempfile
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from csrkit import tensors
 from csrkit.errors import ConfigError, FormatError
 
+if TYPE_CHECKING:
+    from csrkit.model.card import Rescore
+
 __all__ = [
+    "RESCORE",
     "Codec",
     "Embeddings",
     "Json",
     "Progress",
+    "Rescoring",
     "StoreUrl",
     "check_device",
     "check_writable",
@@ -48,6 +54,21 @@ StoreUrl = Annotated[
         show_default=False,
     ),
 ]
+
+
+class Rescoring(StrEnum):
+    """The values of ``--rescore``."""
+
+    CODES = "codes"
+    DENSE = "dense"
+    NONE = "none"
+
+
+RESCORE: dict[Rescoring, Rescore | None] = {
+    Rescoring.CODES: "codes",
+    Rescoring.DENSE: "dense",
+    Rescoring.NONE: None,
+}
 
 
 def whole_numbers(text: str, option: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from csrkit.cli.options import Codec, Embeddings, Json, StoreUrl
+from csrkit.cli.options import RESCORE, Codec, Embeddings, Json, Rescoring, StoreUrl
 from csrkit.cli.output import one_line, show, width
 from csrkit.cli.stores import opened
 from csrkit.errors import StoreError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from csrkit.model import CSRModel
-    from csrkit.model.card import Rescore
     from csrkit.search import Results
     from csrkit.sources import Source
     from csrkit.stores import Hit
@@ -37,21 +36,6 @@ class Effort(StrEnum):
     FAST = "fast"
     BALANCED = "balanced"
     ACCURATE = "accurate"
-
-
-class Rescoring(StrEnum):
-    """The values of ``--rescore``."""
-
-    CODES = "codes"
-    DENSE = "dense"
-    NONE = "none"
-
-
-RESCORE: dict[Rescoring, Rescore | None] = {
-    Rescoring.CODES: "codes",
-    Rescoring.DENSE: "dense",
-    Rescoring.NONE: None,
-}
 
 
 @dataclass(frozen=True)

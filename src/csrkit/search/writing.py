@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from csrkit.model import CSRModel
     from csrkit.model.card import Rescore
     from csrkit.stores.base import Ids, Payload, Store
+    from csrkit.vectors import SparseVectors
 
 __all__ = ["REFITTED", "Writer"]
 
@@ -73,9 +74,20 @@ class Writer:
             self._refits = _bound(self._notes, model.fingerprint, refits=False)
 
     @property
+    def residual_bytes(self) -> int:
+        """Bytes of residual bits that the store keeps with each code."""
+        return 0 if self._keeps is None else self._keeps.residual_bytes
+
+    @property
     def has_bits(self) -> bool:
         """Whether the store keeps residual bits."""
-        return self._keeps is not None and self._keeps.residual_bytes > 0
+        return self.residual_bytes > 0
+
+    @property
+    def gives_bits(self) -> bool:
+        """Whether codes that are stored next get residual bits."""
+        begins = self._adds_bits and not self.refits and _is_new(self._store)
+        return self.has_bits or begins
 
     @property
     def refits(self) -> bool:
@@ -87,28 +99,35 @@ class Writer:
         return self._notes.codec.startswith(REFITTED)
 
     def upsert(
-        self, ids: Ids, embeddings: ArrayLike, payloads: Sequence[Payload | None] | None
-    ) -> None:
+        self,
+        ids: Ids,
+        embeddings: ArrayLike,
+        payloads: Sequence[Payload | None] | None,
+        *,
+        device: str | None = None,
+    ) -> SparseVectors:
         """Encode and store; see `csrkit.search.Searcher.upsert`.
 
         Args:
             ids: One per embedding.
             embeddings: Numbers of shape (n, dim).
             payloads: One per id, or None.
+            device: Where to encode: see `csrkit.CSRModel.encode`.
+
+        Returns:
+            The codes that were stored.
         """
-        codes = self._model.encode(embeddings, k=self._k_doc)
-        if self._keeps is not None and (self.has_bits or self._begins_with_bits(self._keeps)):
+        codes = self._model.encode(embeddings, k=self._k_doc, device=device)
+        if self._keeps is not None and self.gives_bits:
             residuals = self._model.encode_residuals(embeddings, codes)
             self._keeps.upsert(ids, codes, payloads, residuals=residuals)
-            return
+            return codes
         if self.refits and self._notes is not None:
             self._refits = _bound(self._notes, self._model.fingerprint, refits=True)
         if self.refits:
             codes = self._model.refit(embeddings, codes)
         self._store.upsert(ids, codes, payloads)
-
-    def _begins_with_bits(self, store: ResidualStore) -> bool:
-        return self._adds_bits and not self.refits and _is_new(store)
+        return codes
 
 
 def _is_new(store: Store) -> bool:
