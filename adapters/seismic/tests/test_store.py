@@ -13,6 +13,7 @@ from csrkit.stores import MemoryStore, open_store
 from csrkit.stores.testing import assert_same_hits, random_codes
 from csrkit.vectors import SparseVectors
 from csrkit_seismic import Knobs, SeismicStore
+from csrkit_seismic.seeking import scores
 
 
 def clustered(seed: int, n: int) -> SparseVectors:
@@ -49,12 +50,24 @@ def test_more_effort_finds_more_and_scores_are_exact() -> None:
         store, _ = filled(docs, effort=setting)
         store.build(threads=1)
         found[effort] = recall(store, exact, queries)
-        for hits, scores in zip(store.search(queries), truth, strict=True):
-            assert [hit.score for hit in hits] == [scores[hit.id] for hit in hits]
+        for hits, right in zip(store.search(queries), truth, strict=True):
+            assert [hit.score for hit in hits] == [right[hit.id] for hit in hits]
     assert list(found.values()) == sorted(found.values())
     assert found[Knobs(1, 1.0)] < 0.7
     assert found["fast"] > 0.9
     assert found[Knobs(10**6, 0.0)] == 1
+
+
+@pytest.mark.parametrize("dim", [300, 70_000])  # weights spread out, and searched for
+def test_scores_of_some_rows_and_of_all(dim: int) -> None:
+    codes = random_codes(1, 40, dim=dim, k=200)
+    codes = SparseVectors.concat([codes, SparseVectors.from_dense(np.zeros((1, dim))), codes])
+    query, rows = random_codes(2, 1, dim=dim, k=200, signed=True), [80, 3, 40, 0, 7]
+    exact = codes.to_scipy().astype(np.float64) @ query.to_dense()[0].astype(np.float64)
+    assert np.count_nonzero(exact) > 0
+    np.testing.assert_allclose(scores(codes, query), exact, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(scores(codes, query, rows), exact[rows], rtol=1e-12, atol=1e-15)
+    assert scores(codes, query, []).shape == (0,)
 
 
 def test_short_lists_lose_documents() -> None:

@@ -97,9 +97,8 @@ def save(folder: Path, table: Table, held: Held, index: Index | None, indexed: i
         np.save(f"{base}.residuals.npy", table.residuals)
         with open(f"{base}.rows.jsonl", "w", encoding="utf-8") as file:
             for row, one in enumerate(table.ids):
-                is_live = table.is_live(row)
-                entry = [one, table.payloads.get(one)] if is_live else None
-                file.write(json.dumps(entry) + "\n")
+                load = table.payloads.get(one, b"null").decode()
+                file.write(f"[{json.dumps(one)}, {load}]\n" if table.is_live(row) else "null\n")
         if index is not None:
             index.save(base)
         draft = folder / f"{_FILE}.new"

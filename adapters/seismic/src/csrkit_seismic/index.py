@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import seismic
@@ -84,8 +84,10 @@ class Index:
         if not len(indices):
             return []
         words = indices.astype(seismic.get_seismic_string())
-        with _reported("search"):
+        try:
             found = self._native.search("", words, values, top, *knobs)
+        except BaseException as error:
+            _report("search", error)
         return [int(row) for _, _, row in found]
 
 
@@ -102,20 +104,22 @@ def _kinds(width: int) -> tuple[Any, Any]:
 
 @contextmanager
 def _reported(doing: str) -> Iterator[None]:
-    """Turn what Seismic raises, its panics too, into StoreError; see the module on its output."""
+    """Report what Seismic raises; see the module on what it prints."""
     sys.stdout.flush()
-    is_search = doing == "search"  # which prints nothing
-    kept = -1 if is_search else os.dup(1)
+    kept = os.dup(1)
     try:
-        if not is_search:
-            os.dup2(2, 1)
+        os.dup2(2, 1)
         yield
     except BaseException as error:
-        # a panic derives from BaseException, as Ctrl-C does, and its class cannot be imported
-        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
-            raise
-        raise StoreError(f"Seismic cannot {doing}: {error}") from error
+        _report(doing, error)
     finally:
-        if not is_search:
-            os.dup2(kept, 1)
-            os.close(kept)
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _report(doing: str, error: BaseException) -> NoReturn:
+    """Turn what Seismic raises, its panics too, into StoreError."""
+    # a panic derives from BaseException, as Ctrl-C does, and its class cannot be imported
+    if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+        raise error
+    raise StoreError(f"Seismic cannot {doing}: {error}") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from csrkit.errors import ConfigError
 from csrkit.stores import Hit
@@ -20,6 +22,7 @@ __all__ = ["Effort", "Filter", "Seeker", "knobs_of", "scores"]
 Effort: TypeAlias = Literal["fast", "balanced", "accurate"]
 Filter: TypeAlias = Callable[[Mapping[str, Any]], bool]
 _EFFORTS = {"fast": Knobs(8, 0.9), "balanced": Knobs(16, 0.8), "accurate": Knobs(2**16, 0.6)}
+_QUICK = 2**13  # latents that are spread out in less time than ten codes are searched for theirs
 
 
 def knobs_of(effort: Effort | Knobs) -> Knobs:
@@ -53,30 +56,30 @@ class Seeker:
         """Find what shares a latent with a query, a batch of one row."""
         if not query.nnz:
             return []
-        rows, exact = self._scored(query, limit, keep)
-        order = np.argsort(-exact, kind="stable")
-        found: list[Hit] = []
-        for row, score in zip(rows[order].tolist(), exact[order].tolist(), strict=True):
-            if len(found) == limit:
-                break
-            if score and self._keeps(row, keep):
-                one = self._table.ids[row]
-                load = self._table.payloads.get(one)
-                found.append(Hit(one, score, load and from_json(to_json(load))))
-        return found
-
-    def _scored(
-        self, query: SparseVectors, limit: int, keep: Filter | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return rows and their scores: candidates, and what has to be looked at one by one."""
         codes = self._table.codes
-        is_walk = self._index is not None and query.is_nonnegative
+        is_walk = self._index is not None and min(query.values.tolist()) > 0
+        near = self._walk(query, limit, keep) if is_walk else []
+        found = list(zip(scores(codes, query, near).tolist(), near, strict=True))
         first = self._indexed if is_walk else 0
-        near = np.array(self._walk(query, limit, keep) if is_walk else [], np.int64)
-        if first == len(codes):
-            return near, scores(codes[near], query)
-        rows = np.concatenate([near, np.arange(first, len(codes))])
-        return rows, np.concatenate([scores(codes[near], query), scores(codes[first:], query)])
+        if first < len(codes):
+            found += self._scan(query, first, limit, keep)
+        found.sort(key=itemgetter(0), reverse=True)  # equal ones stay as they came
+        ids, payloads, hits = self._table.ids, self._table.payloads, []
+        for score, row in found[:limit]:
+            if score:
+                load = payloads.get(ids[row])
+                hits.append(Hit(ids[row], score, from_json(load) if load else None))
+        return hits
+
+    def _scan(
+        self, query: SparseVectors, first: int, limit: int, keep: Filter | None
+    ) -> list[tuple[float, int]]:
+        """Return the best that is alive and passes of the rows from the first on."""
+        exact = scores(self._table.codes[first:], query)
+        some = np.flatnonzero(exact)
+        order = some[np.argsort(-exact[some], kind="stable")]
+        kept = (row for row in order.tolist() if self._keeps(first + row, keep))
+        return [(float(exact[row]), first + row) for row in islice(kept, limit)]
 
     def _walk(self, query: SparseVectors, limit: int, keep: Filter | None) -> list[int]:
         """Ask the index for more, until enough of what it gives is alive and passes."""
@@ -84,29 +87,57 @@ class Seeker:
         top = min(limit, self._indexed)
         while True:
             found = self._index.rows(query, top, self._knobs)
-            kept = [row for row in found if self._keeps(row, keep)]
+            is_all = keep is None and self._table.is_whole
+            kept = found if is_all else [row for row in found if self._keeps(row, keep)]
             if len(kept) >= limit or len(found) < top or top >= self._indexed:
                 return kept
             top = min(4 * top, self._indexed)
 
     def _keeps(self, row: int, keep: Filter | None) -> bool:
-        table = self._table
-        return table.is_live(row) and (keep is None or keep(table.payloads.get(table.ids[row], {})))
+        return self._table.is_live(row) and (keep is None or keep(self._table.payload(row)))
 
 
-def scores(codes: SparseVectors, query: SparseVectors) -> NDArray[np.float64]:
+def scores(
+    codes: SparseVectors, query: SparseVectors, rows: Sequence[int] | None = None
+) -> NDArray[np.float64]:
     """Score codes exactly.
 
     Args:
         codes: Any number of rows.
         query: A batch of one row, not empty.
+        rows: Which of them; None for all.
 
     Returns:
         float64 (n), inner products.
     """
-    where = np.searchsorted(query.indices, codes.indices)
-    where[where == query.nnz] = 0
-    shared = query.indices[where] == codes.indices
-    products = codes.values * query.values[where].astype(np.float64) * shared
-    row_of = np.repeat(np.arange(len(codes)), codes.counts)
-    return np.bincount(row_of, products, len(codes)).astype(np.float64)
+    entries, counts = (slice(None), codes.counts) if rows is None else _entries(codes, rows)
+    products = _weights(query, codes.indices[entries])
+    products *= codes.values[entries]
+    row_of = np.arange(len(counts)).repeat(counts)
+    return np.bincount(row_of, products, len(counts)).astype(np.float64, copy=False)
+
+
+def _weights(query: SparseVectors, latents: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the weight of each latent in a query, 0 where it has none."""
+    asked, values = query.indices, query.values
+    if query.dim <= max(_QUICK, len(latents)):
+        every = np.zeros(query.dim)
+        every[asked] = values
+        return every[latents]
+    where = asked.searchsorted(latents)
+    where[where == len(asked)] = 0
+    weights: NDArray[np.float64] = values[where].astype(np.float64)
+    weights[asked[where] != latents] = 0
+    return weights
+
+
+def _entries(codes: SparseVectors, rows: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+    """Return where the entries of some rows are, and how many each row has.
+
+    ``codes[rows]`` would check and copy more, which a search of ten candidates feels.
+    """
+    which = np.array(rows, np.int64)
+    starts = codes.indptr[which]
+    counts = codes.indptr[which + 1] - starts
+    ends = counts.cumsum()
+    return np.arange(counts.sum()) + (starts - ends + counts).repeat(counts), counts

@@ -92,9 +92,8 @@ class SeismicStore(Holder):
             raise StoreError("cannot build the index: nothing is stored")
         self._index, self._indexed, self._is_saved = None, 0, False
         self._table.compact()
-        codes = self._table.codes
-        self._index = Index.built(codes, n_postings=n_postings, threads=threads)
-        self._indexed = len(codes)
+        self._index = Index.built(self._table.codes, n_postings=n_postings, threads=threads)
+        self._indexed = self.count()
 
     def search(
         self, codes: SparseVectors, *, limit: int = 10, filter: Filter | None = None
@@ -109,9 +108,8 @@ class SeismicStore(Holder):
         if not self.count():
             return [[] for _ in codes]
         seeker = Seeker(self._table, self._index, self._indexed, self._knobs)
-        return [
-            seeker.hits(query, limit, filter) for query in ([codes] if len(codes) == 1 else codes)
-        ]
+        queries = [codes] if len(codes) == 1 else codes
+        return [seeker.hits(query, limit, filter) for query in queries]
 
     def fetch(self, ids: Ids) -> SparseVectors:
         """Return the stored codes of the ids; see `Store.fetch`."""

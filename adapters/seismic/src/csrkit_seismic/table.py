@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json, to_json
 
 from csrkit.stores.adapter import Upsert
 from csrkit.vectors import SparseVectors
@@ -23,13 +24,13 @@ class Table:
     Attributes:
         ids: Id of each row, dead ones included.
         row_of: Row of each id that is stored.
-        payloads: Payload of each id that has one.
+        payloads: JSON of the payload of each id that has one: a hit gets a copy of its own.
     """
 
     def __init__(self) -> None:
         self.ids: list[int | str] = []
         self.row_of: dict[int | str, int] = {}
-        self.payloads: dict[int | str, dict[str, Any]] = {}
+        self.payloads: dict[int | str, bytes] = {}
         self._codes: list[SparseVectors] = []
         self._residuals: list[NDArray[np.uint8]] = []
 
@@ -46,7 +47,7 @@ class Table:
         for one, load in zip(upsert.ids, upsert.payloads or [], strict=False):
             self.payloads.pop(one, None)
             if load:
-                self.payloads[one] = load
+                self.payloads[one] = to_json(load)
 
     def drop(self, ids: Sequence[int | str]) -> None:
         """Let rows die."""
@@ -54,9 +55,19 @@ class Table:
             self.row_of.pop(one, None)
             self.payloads.pop(one, None)
 
+    def payload(self, row: int) -> dict[str, Any]:
+        """Return a copy of the payload of a row, empty if it has none."""
+        load = self.payloads.get(self.ids[row])
+        return from_json(load) if load else {}
+
     def is_live(self, row: int) -> bool:
         """Tell whether a row is the one of its id."""
         return self.row_of.get(self.ids[row]) == row
+
+    @property
+    def is_whole(self) -> bool:
+        """True if no row is dead."""
+        return len(self.row_of) == len(self.ids)
 
     @property
     def codes(self) -> SparseVectors:
@@ -74,7 +85,7 @@ class Table:
 
     def compact(self) -> None:
         """Forget the dead rows."""
-        if self._codes and len(self.row_of) < len(self.ids):
+        if self._codes and not self.is_whole:
             live = sorted(self.row_of.values())
             self._codes, self._residuals = [self.codes[live]], [self.residuals[live]]
             self.ids = [self.ids[row] for row in live]
