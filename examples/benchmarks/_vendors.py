@@ -7,8 +7,11 @@ of a load or before it.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,10 +30,12 @@ class Rival(ABC):
     Attributes:
         name: Of the adapter.
         how: The vendor's calls.
+        rounds: How often each query is asked.
     """
 
     name: str
     how: str
+    rounds: int = 5
 
     def __init__(
         self, codes: SparseVectors, payloads: list[dict[str, Any]], queries: SparseVectors
@@ -76,8 +81,24 @@ def dicts(codes: SparseVectors) -> list[dict[int, float]]:
     return [dict(zip(latents[span], values[span], strict=True)) for span in spans]
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Drop what a library prints past Python."""
+    sys.stdout.flush()
+    kept, nowhere = (os.dup(1), os.dup(2)), os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        for number, file in enumerate(kept, 1):
+            os.dup2(file, number)
+            os.close(file)
+        os.close(nowhere)
+
+
 class Zvec(Rival):
-    """zvec, flat."""
+    """zvec, flat; its field of payloads is fetched and parsed, as the adapter's is."""
 
     name, how = "`ZvecStore`", "`insert` of `Doc`, `query`"
 
@@ -114,9 +135,9 @@ class Zvec(Rival):
 
 
 class Milvus(Rival):
-    """Milvus Lite."""
+    """Milvus Lite; the field of payloads, of the type JSON, is asked for."""
 
-    name, how = "`MilvusStore`", "`insert` of dicts, `search`"
+    name, how, rounds = "`MilvusStore`", "`insert` of dicts, `search`", 1  # of a quarter second
 
     def spell(self) -> Any:
         self.asked = [dicts(query) for query in self.queries]
@@ -151,7 +172,11 @@ class Milvus(Rival):
 
 
 class Seismic(Rival):
-    """Seismic, whose load ends with its index; scores are its own, of values in 16 bits."""
+    """Seismic, whose load ends with its index.
+
+    Less than the adapter does: scores are its own, of values in 16 bits, where the adapter's are
+    exact; and payloads, which Seismic does not keep, are looked up and not copied.
+    """
 
     name, how = "`SeismicStore`", "`add_documents_by_id`, `build_from_dataset`, `search`"
 
@@ -167,7 +192,8 @@ class Seismic(Rival):
 
         data = seismic.SeismicDataset(dim=self.codes.dim)
         data.add_documents_by_id(*rows, self.codes.values, self.codes.indptr)
-        return seismic.SeismicIndex.build_from_dataset(data, num_threads=1)
+        with silent():
+            return seismic.SeismicIndex.build_from_dataset(data, num_threads=1)
 
     def ask(self, loaded: Any, row: int) -> list[tuple[int, float]]:
         found = loaded.search("", *self.asked[row], LIMIT, 16, 0.8)
@@ -179,7 +205,8 @@ class Seismic(Rival):
         return SeismicStore()
 
     def settle(self, store: Any) -> None:
-        store.build(threads=1)
+        with silent():
+            store.build(threads=1)
 
     def leave(self, loaded: Any) -> None:
         pass

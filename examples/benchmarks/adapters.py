@@ -6,11 +6,13 @@
 - ``loading``: an empty store filled with codes and payloads, by the adapter, and by the vendor's
   own calls: with the time that its rows take to make out of the same codes, or without
   ("rows made"). Seismic's index is built in all of them.
-- ``one query``: for id, score and payload of 10 hits, by `search` and by the vendor's call, whose
-  query was made beforehand. Each round takes the next query.
+- ``one query``: for id, score and payload of 10 hits, by `search` of a code and by the vendor's
+  call, whose query was made of that code beforehand: what `Rival.ask` of each says. Each round
+  takes the next query.
 
-Contestants take turns; beside the median on the clock stands the processor time, all threads
-together, which other work of the machine hardly lengthens. What both find is compared.
+Contestants take turns, and turns at being first; beside the median on the clock stands the
+processor time, all threads together, which other work of the machine lengthens less. What both
+find is compared.
 PostgreSQL has a script of its own, ``adapters/pgvector/benchmark.py``.
 """
 
@@ -52,14 +54,16 @@ class Spent(NamedTuple):
     processor: float
 
 
-def timed(contestants: dict[str, Callable[[int], object]], rounds: int) -> dict[str, Spent]:
-    """Let contestants take turns; the first round, which warms up, does not count."""
+def timed(
+    contestants: dict[str, Callable[[int], object]], rounds: int, queries: int = 1
+) -> dict[str, Spent]:
+    """Let contestants take turns, forth and back; the first round, a warm-up, does not count."""
     clock: dict[str, list[float]] = {name: [] for name in contestants}
     processor: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
-        for name, call in contestants.items():
+        for name, call in list(contestants.items())[:: 1 if turn % 2 else -1]:
             began, used = time.perf_counter(), time.process_time()
-            call(turn % rounds)
+            call(turn % queries)
             clock[name].append(time.perf_counter() - began)
             processor[name].append(time.process_time() - used)
     return {
@@ -112,6 +116,7 @@ def searching(rival: Rival, folder: Path, sizes: Sizes) -> list[str]:
             "theirs": lambda row: rival.ask(loaded, row),
             "ours": lambda row: store.search(rival.queries[row], limit=LIMIT),
         },
+        sizes.searches * rival.rounds,
         sizes.searches,
     )
     rival.leave(loaded)

@@ -23,6 +23,7 @@ from csrkit.vectors import SparseVectors
 __all__ = ["Index", "Knobs"]
 
 _NARROW = 2**16  # latents that Seismic's index of 16-bit components can tell apart
+_FEW = 2**13  # latents whose names are kept, 3 MB
 _SUFFIX = ".index.seismic"  # what Seismic adds to the name of a file
 
 
@@ -44,6 +45,7 @@ class Index:
 
     def __init__(self, native: Any, latents: NDArray[np.int32] | None) -> None:
         self._native, self._latents = native, latents
+        self._words = np.arange(_FEW).astype(seismic.get_seismic_string())
 
     @classmethod
     def built(cls, codes: SparseVectors, *, n_postings: int, threads: int) -> Index:
@@ -83,7 +85,8 @@ class Index:
             values = values[which]
         if not len(indices):
             return []
-        words = indices.astype(seismic.get_seismic_string())
+        is_few = indices[-1] < _FEW
+        words = self._words[indices] if is_few else indices.astype(self._words.dtype)
         try:
             found = self._native.search("", words, values, top, *knobs)
         except BaseException as error:

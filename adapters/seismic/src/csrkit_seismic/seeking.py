@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from csrkit.errors import ConfigError
 from csrkit.stores import Hit
 from csrkit.vectors import SparseVectors
 from csrkit_seismic.index import Index, Knobs
+from csrkit_seismic.scoring import scores, scores_of
 from csrkit_seismic.table import Table
 
-__all__ = ["Effort", "Filter", "Seeker", "knobs_of", "scores"]
+__all__ = ["Effort", "Filter", "Seeker", "knobs_of"]
 
 Effort: TypeAlias = Literal["fast", "balanced", "accurate"]
 Filter: TypeAlias = Callable[[Mapping[str, Any]], bool]
 _EFFORTS = {"fast": Knobs(8, 0.9), "balanced": Knobs(16, 0.8), "accurate": Knobs(2**16, 0.6)}
-_QUICK = 2**13  # latents that are spread out in less time than ten codes are searched for theirs
 
 
 def knobs_of(effort: Effort | Knobs) -> Knobs:
@@ -59,7 +58,7 @@ class Seeker:
         codes = self._table.codes
         is_walk = self._index is not None and min(query.values.tolist()) > 0
         near = self._walk(query, limit, keep) if is_walk else []
-        found = list(zip(scores(codes, query, near).tolist(), near, strict=True))
+        found = list(zip(scores_of(codes, query, near).tolist(), near, strict=True))
         first = self._indexed if is_walk else 0
         if first < len(codes):
             found += self._scan(query, first, limit, keep)
@@ -95,49 +94,3 @@ class Seeker:
 
     def _keeps(self, row: int, keep: Filter | None) -> bool:
         return self._table.is_live(row) and (keep is None or keep(self._table.payload(row)))
-
-
-def scores(
-    codes: SparseVectors, query: SparseVectors, rows: Sequence[int] | None = None
-) -> NDArray[np.float64]:
-    """Score codes exactly.
-
-    Args:
-        codes: Any number of rows.
-        query: A batch of one row, not empty.
-        rows: Which of them; None for all.
-
-    Returns:
-        float64 (n), inner products.
-    """
-    entries, counts = (slice(None), codes.counts) if rows is None else _entries(codes, rows)
-    products = _weights(query, codes.indices[entries])
-    products *= codes.values[entries]
-    row_of = np.arange(len(counts)).repeat(counts)
-    return np.bincount(row_of, products, len(counts)).astype(np.float64, copy=False)
-
-
-def _weights(query: SparseVectors, latents: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the weight of each latent in a query, 0 where it has none."""
-    asked, values = query.indices, query.values
-    if query.dim <= max(_QUICK, len(latents)):
-        every = np.zeros(query.dim)
-        every[asked] = values
-        return every[latents]
-    where = asked.searchsorted(latents)
-    where[where == len(asked)] = 0
-    weights: NDArray[np.float64] = values[where].astype(np.float64)
-    weights[asked[where] != latents] = 0
-    return weights
-
-
-def _entries(codes: SparseVectors, rows: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
-    """Return where the entries of some rows are, and how many each row has.
-
-    ``codes[rows]`` would check and copy more, which a search of ten candidates feels.
-    """
-    which = np.array(rows, np.int64)
-    starts = codes.indptr[which]
-    counts = codes.indptr[which + 1] - starts
-    ends = counts.cumsum()
-    return np.arange(counts.sum()) + (starts - ends + counts).repeat(counts), counts
