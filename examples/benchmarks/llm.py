@@ -111,14 +111,14 @@ def measure(model: LLMRetriever, test: Domain) -> dict[str, float]:
     return relevance(q.dot(d), test.relevant) | cost
 
 
-def settings(head: str, loss: str, seed: int, options: argparse.Namespace) -> LLMConfig:
+def settings(width: int, head: str, loss: str, seed: int, options: argparse.Namespace) -> LLMConfig:
     return LLMConfig(
         head="dense" if head == "dense" else "sparse",
         loss="cl_kd" if loss in ("free", "start") else loss,
         steps=0 if loss == "start" else options.steps,
         batch_size=options.batch,
         negatives=options.negatives,
-        learning_rate=options.rate,
+        learning_rate=options.rate * 64 / width,
         teacher_scale=SCALE,
         sparse_temperature=options.sparse_temperature,
         dense_temperature=options.dense_temperature,
@@ -157,7 +157,9 @@ def rows_of(
             base, spent = start_of(width, tokenizer, seed, data, options)
             for head, loss in grid:
                 started = time.process_time()
-                model = fit(base, triples, settings(head, loss, seed, options), progress=False)
+                model = fit(
+                    base, triples, settings(width, head, loss, seed, options), progress=False
+                )
                 values = {"seconds": spent + time.process_time() - started}
                 values |= measure(model, test)
                 if transfer is not None:
@@ -175,7 +177,7 @@ def start_of(
     started = time.process_time()
     config = LLMConfig(
         mntp_steps=options.mntp,
-        mntp_rate=options.rate,
+        mntp_rate=options.rate * 64 / width,
         batch_size=64,
         document_length=24,
         seed=seed,
@@ -282,7 +284,7 @@ def parse() -> argparse.Namespace:
     add("--negatives", type=int, default=3)
     add("--sparse-temperature", type=float, default=0.3)
     add("--dense-temperature", type=float, default=0.1)
-    add("--rate", type=float, default=2e-3)
+    add("--rate", type=float, default=2e-3, help="at width 64; it falls as the width grows")
     add("--active", type=int, default=256, help="active latents of a document at the start")
     add("--query-flops", type=float, default=0.3)
     add("--document-flops", type=float, default=0.1)
