@@ -117,7 +117,8 @@ class Writer:
         Returns:
             The codes that were stored.
         """
-        codes = self._model.encode(embeddings, k=self._k_doc, device=device)
+        place = {} if device is None else {"device": device}  # encoders of texts take none
+        codes = self._model.encode(embeddings, k=self._k_doc, **place)
         if self._keeps is not None and self.gives_bits:
             residuals = self._model.encode_residuals(embeddings, codes)
             self._keeps.upsert(ids, codes, payloads, residuals=residuals)
