@@ -33,8 +33,8 @@ images = E[shown].sum(axis=1) + 0.1 * rng.normal(size=(N, WIDTH))
 texts = E[named].sum(axis=1) @ turn + 0.1 * rng.normal(size=(2 * N, WIDTH))
 pairs = np.stack([np.arange(2 * N), np.tile(np.arange(N), 2)], axis=1)  # text row, image row
 
-# Train on all images but the last tenth. Expansion control first holds a text's code to the words
-# of its caption, so that latents keep their meaning.
+# Train on all images but the last tenth. Captions tie latents to their words: by the start of the
+# head, and by expansion control, which at first holds a text's code to the words of its caption.
 train, test = pairs[pairs[:, 1] < 0.9 * N], pairs[pairs[:, 1] >= 0.9 * N]
 config = joint.JointConfig(
     adapter="projection", dim=40, expansion="batch", head_rate=5e-3, epochs=2 if TOY else 8

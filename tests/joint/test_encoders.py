@@ -70,6 +70,12 @@ def inputs() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     return {"input_ids": ids * mask, "attention_mask": mask}, pixels
 
 
+def tokens_of(text: dict[str, torch.Tensor]) -> list[list[int]]:
+    """The ids of each text, without padding: its caption."""
+    rows = zip(text["input_ids"], text["attention_mask"].bool(), strict=True)
+    return [ids[real].tolist() for ids, real in rows]
+
+
 KINDS = ["blip", "clip", "siglip"]
 QUICK = joint.JointConfig(epochs=3, batch_size=10, adapter_rate=1e-2)
 
@@ -117,6 +123,7 @@ def test_proj_is_the_precomputed_path(
         towers.text_vectors(inputs[0]),
         towers.image_vectors(inputs[1]),
         embeddings=towers.word_embeddings,
+        captions=tokens_of(inputs[0]),
         text_projection=towers.text_projection,
         image_projection=towers.image_projection,
         config=QUICK,
@@ -154,7 +161,7 @@ def test_proj_equals_training_through_the_whole_encoder(
         embeddings=towers.word_embeddings,
         tokens=None,
         vocabulary=None,
-        captions=None,
+        captions=tokens_of(inputs[0]),
         special=(),
         text_projection=towers.text_projection,
         image_projection=towers.image_projection,

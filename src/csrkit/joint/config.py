@@ -67,6 +67,13 @@ class JointConfig(BaseModel):
     Sparse scores have no temperature, so it decides how peaked they start. None keeps given
     embeddings as they are, and takes 1 for random ones."""
 
+    head_start: Literal["auto", "random", "captions"] = "auto"
+    """Where the head's way from the shared space to the word embeddings starts. "random": as
+    published; latents then drift from the words that they are named after, unless
+    ``expansion`` holds them. "captions": at the rotation that brings texts and images nearest
+    to the words of their captions, so that codes can be read from the first step on. "auto":
+    captions if they are given, else random."""
+
     latent_bias: bool = False
     """Whether each latent has a trained bias, started at zero: the paper's head has none,
     that of D2S has."""

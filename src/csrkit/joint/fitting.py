@@ -49,8 +49,9 @@ def fit(
             text encoder. None starts from random ones: as accurate, but latents mean nothing.
         tokens: v strings, the words of these rows.
         vocabulary: Rows of embeddings to keep as latents, see `frequent_tokens`. None keeps all.
-        captions: For each text the ids of its tokens, as rows of embeddings; for expansion
-            control alone.
+        captions: For each text the ids of its tokens, as rows of embeddings. They tie latents
+            to words, by the start of the head and by expansion control: with them codes can
+            be read. No model needs them afterwards.
         special: Ids among them that are no words, such as those of [CLS] and [SEP].
         text_projection: ``(weight (dim, text_dim), bias (dim,) or None)``, the text tower's own
             way into the shared space, as ``torch.nn.Linear`` keeps it. Give both or none.
@@ -169,6 +170,9 @@ def resolved(config: JointConfig, inputs: Inputs) -> JointConfig:
         ShapeError: If a row is zero and the adapter leaves it so.
     """
     text, image = inputs.text_projection, inputs.image_projection
+    if config.head_start == "auto":
+        read = inputs.captions is not None and inputs.captions.nnz > 0
+        config = config.resolved(head_start="captions" if read else "random")
     widths = inputs.text.shape[1], inputs.image.shape[1]
     if (text is None) != (image is None):
         one = "text_projection" if image is None else "image_projection"

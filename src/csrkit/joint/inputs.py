@@ -209,23 +209,27 @@ def as_captions(
         One bag of words per text, or None.
 
     Raises:
-        ConfigError: If expansion is to be controlled without captions.
+        ConfigError: If expansion, or the start of the head, wants captions and has none.
         ShapeError: If there is not one caption per text.
     """
+    wanted = None
+    if config.expansion != "free":
+        wanted = f"JointConfig(expansion={config.expansion!r})"
+    elif config.head_start == "captions":
+        wanted = "JointConfig(head_start='captions')"
     if captions is None:
-        if config.expansion != "free":
+        if wanted:
             raise ConfigError(
-                "expected captions=, the token ids of every text, for expansion control, "
-                f"got none with JointConfig(expansion={config.expansion!r})"
+                f"expected captions=, the token ids of every text, got none with {wanted}"
             )
         return None
     if len(captions) != n_texts:
         raise ShapeError(f"expected one caption per text, got {len(captions)} for {n_texts} texts")
     bags = bag_of_words(captions, words.token_ids, special)
-    if config.expansion != "free" and not bags.nnz:
+    if wanted and not bags.nnz:
         raise ConfigError(
             f"expected captions with words among the {len(words.tokens)} latents for "
-            f"JointConfig(expansion={config.expansion!r}), got none in {n_texts} captions"
+            f"{wanted}, got none in {n_texts} captions"
         )
     return bags
 

@@ -146,6 +146,16 @@ class LexicalHead(torch.nn.Module):
         return torch.log1p(functional.relu(self.logits(dense)))
 
     @torch.no_grad()
+    def start_at_(self, start: Affine) -> None:
+        """Start W_p and c at a map.
+
+        Args:
+            start: From rows of norm 1 to the space of E.
+        """
+        self.weight.copy_(torch.from_numpy(start.weight))
+        self.bias.copy_(torch.from_numpy(start.bias))
+
+    @torch.no_grad()
     def fit_scale_(self, dense: Float[Tensor, "batch dim"], std: float) -> None:
         """Scale E such that the logits of rows have a standard deviation.
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from csrkit import __version__
 from csrkit.errors import ConfigError
@@ -15,11 +16,12 @@ from csrkit.joint.loop import JointModule, Precomputed, Trained, train
 from csrkit.joint.model import JointModel
 from csrkit.joint.modules import Adapter, LexicalHead, Projection, Residual, Standard
 from csrkit.joint.spec import JointProvenance, JointSpec
-from csrkit.joint.start import Affine, cca, pca
+from csrkit.joint.start import Affine, cca, pca, towards_words
 
 __all__ = ["adapters", "build", "freeze", "run", "split"]
 
 SAMPLE = 1024  # texts that the scale of random word embeddings is fitted on
+MOST_PAIRS = 65_536  # that the start of the head is fitted on
 
 
 def run(
@@ -119,6 +121,8 @@ def build(
     else:
         start = _tensor(words)
     head = LexicalHead(config.dim, start, biased=config.latent_bias, generator=generator)
+    if config.head_start == "captions":
+        head.start_at_(_by_captions(inputs, pairs, (text, image), start))
     module = JointModule(*towers, text, image, head, config.temperature)
     if std is not None:
         some = torch.from_numpy(pairs[:SAMPLE, 0])
@@ -162,6 +166,21 @@ def adapters(
         Projection(starts[0], _standard(inputs.text, centred=config.start == "cca")),
         Projection(starts[1], _standard(inputs.image, centred=config.start == "cca")),
     )
+
+
+def _by_captions(
+    inputs: Inputs, pairs: NDArray[np.int64], into: tuple[Adapter, Adapter], embeddings: Tensor
+) -> Affine:
+    """Find the way to the words of the captions from the middle of each pair."""
+    assert inputs.captions is not None  # checked with the config
+    some = pairs[:: -(-len(pairs) // MOST_PAIRS)]
+    with torch.no_grad():
+        text, image = (
+            functional.normalize(adapter(torch.from_numpy(rows[which])), dim=1)
+            for adapter, rows, which in zip(into, (inputs.text, inputs.image), some.T, strict=True)
+        )
+    middle = ((text + image) / 2).numpy()
+    return towards_words(middle, inputs.captions[some[:, 0]], embeddings.numpy())
 
 
 def _standard(rows: NDArray[np.float32], *, centred: bool) -> Standard:

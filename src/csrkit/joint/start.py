@@ -1,6 +1,9 @@
-"""Where projections into the shared space start, in numpy: canonical correlation or PCA.
+"""Where the maps of a joint model start, in numpy.
 
-h_m = W_m x_m + b_m        one affine map per side
+::
+
+    h_m = W_m x_m + b_m     into the shared space, one per side: canonical correlation or PCA
+    u   = W h + c           from there towards word embeddings: a rotation, by captions
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ from csrkit.errors import ConfigError, ShapeError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from csrkit.vectors import SparseVectors
+
     Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
 
-__all__ = ["Affine", "cca", "pca"]
+__all__ = ["Affine", "cca", "pca", "towards_words"]
 
 RIDGE = 0.02  # share of the mean variance added to each: pairs are few, dimensions many
+WORD_RIDGE = 0.1  # likewise of word embeddings, whose rows share a few main directions
 
 
 class Affine(NamedTuple):
@@ -97,6 +103,35 @@ def pca(text: Floats, image: Floats, dim: int) -> tuple[Affine, Affine]:
     weight = np.ascontiguousarray(directions[:, ::-1][:, :dim].T, dtype=np.float32)
     one = Affine(weight, np.zeros(dim, np.float32))
     return one, one
+
+
+def towards_words(dense: Floats, words: SparseVectors, embeddings: Floats) -> Affine:
+    r"""Turn the shared space such that rows come to lie by the embeddings of their words.
+
+    The orthogonal Procrustes map: of all rotations the one with the greatest
+
+    .. math:: \sum_i \langle W (h_i - \bar h), y_i \rangle, \quad
+        y_i = \sum_{w \in words_i} \tilde E_w
+
+    Being a rotation, it keeps all that the dense space tells apart, words or not; a regression
+    on the same y would keep what is in the words alone.
+
+    Args:
+        dense: float32 (n, dim), rows h of the shared space.
+        words: The words of each row, (n, latents).
+        embeddings: float32 (latents, width), E; whitened here, with a ridge.
+
+    Returns:
+        W (width, dim), which keeps angles if width is at least dim, and ``c = -W mean(h)``.
+    """
+    mean = dense.mean(axis=0, dtype=np.float64)
+    by_word = words.to_scipy().T @ (dense - mean)  # (latents, dim)
+    centred = embeddings - embeddings.mean(axis=0, dtype=np.float64)
+    power = centred.T @ centred
+    power += WORD_RIDGE * np.trace(power) / len(power) * np.eye(len(power))
+    left, _, right = np.linalg.svd(np.linalg.solve(power, centred.T @ by_word), full_matrices=False)
+    weight = left @ right
+    return Affine(weight.astype(np.float32), (-weight @ mean).astype(np.float32))
 
 
 def _whitening(rows: Floats) -> tuple[Doubles, Doubles]:
