@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,29 @@ def test_a_url_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     again: Any = open_store("milvus:index.db/docs")
     assert again.fetch([1]) == random_codes(0, 1)
     again.close()
+
+
+FILLED = """
+import sys
+from csrkit.stores.testing import random_codes
+from csrkit_milvus import MilvusStore
+store = MilvusStore(sys.argv[1], "docs", codec="mine")
+store.upsert(range(40), random_codes(0, 40), [{"row": row} for row in range(40)])
+store.close()
+"""
+
+
+def test_another_process_finds_what_one_stored(tmp_path: Path) -> None:
+    """Milvus Lite opens a file with no collection loaded, unlike those it makes."""
+    file, codes = str(tmp_path / "index.db"), random_codes(0, 40)
+    subprocess.run([sys.executable, "-c", FILLED, file], check=True)
+    store = MilvusStore(file, "docs", create=False)
+    assert (store.count(), store.codec) == (40, "mine")
+    assert store.fetch(range(40)) == codes
+    assert store.search(codes[7], limit=1)[0][0].payload == {"row": 7}
+    store.upsert([7], codes[8])  # keeps the payload, so reads it
+    assert {hit.id: hit.payload for hit in store.search(codes[8], limit=2)[0]}[7] == {"row": 7}
+    store.close()
 
 
 SECRET = "hunter2!"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from pymilvus import MilvusClient, MilvusException
+from pymilvus.client.types import LoadState
 
 from csrkit.errors import StoreError
 from csrkit.stores import Hit
@@ -40,12 +41,16 @@ class Collection:
             raise StoreError(f"collection {self.name!r}: cannot {doing}: {why}") from error
 
     def held(self) -> Held | None:
-        """Read what the first upsert fixed; None if there is no collection yet."""
+        """Read what the first upsert fixed, and load it; None if there is no collection yet."""
         with self.reported("read its description"):
             if not self.client.has_collection(self.name):
                 return None
             found: dict[str, Any] = self.client.describe_collection(self.name)
-        return Note.held(self.name, found)
+        held = Note.held(self.name, found)
+        with self.reported("load it"):  # Milvus Lite opens a file with nothing loaded
+            if self.client.get_load_state(self.name)["state"] != LoadState.Loaded:
+                self.client.load_collection(self.name)
+        return held
 
     def make(self, held: Held) -> None:
         """Make the collection; what is written is seen by the next search."""
