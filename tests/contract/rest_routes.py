@@ -213,11 +213,18 @@ def _one_query(shard: Any, request: Any) -> Any:
             prefetches=list(map(_prefetch, prefetches)),
             filter=_filter(request.filter),
             with_payload=request.with_payload,
+            with_vector=request.with_vector or False,
             params=qe.SearchParams(exact=bool(request.params and request.params.exact)),
         )
     )
     points = [
-        models.ScoredPoint(id=_id(one.id), version=0, score=one.score, payload=one.payload)
+        models.ScoredPoint(
+            id=_id(one.id),
+            version=0,
+            score=one.score,
+            payload=one.payload,
+            vector=_plain(one.vector),
+        )
         for one in answer
     ]
     return wire.QueryResponse(points=points)

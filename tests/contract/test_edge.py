@@ -7,6 +7,7 @@ import qdrant_edge
 
 from csrkit.stores import EdgeStore
 from csrkit.stores.testing import (
+    CandidateStoreContract,
     CodecStoreContract,
     DenseStoreContract,
     ResidualStoreContract,
@@ -16,7 +17,7 @@ from csrkit.stores.testing._search import SearchLaws
 from csrkit.vectors import SparseVectors
 
 
-class TestEdgeStore(ResidualStoreContract, CodecStoreContract):
+class TestEdgeStore(CandidateStoreContract, ResidualStoreContract, CodecStoreContract):
     settings: ClassVar[dict[str, Any]] = {}
 
     def make_store(self, tmp_path: Path) -> EdgeStore:

@@ -14,6 +14,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from csrkit.errors import StoreError
 from csrkit.stores.qdrant import QdrantStore
 from csrkit.stores.testing import (
+    CandidateStoreContract,
     CodecStoreContract,
     DenseStoreContract,
     ResidualStoreContract,
@@ -24,7 +25,7 @@ from csrkit.stores.testing import (
 from .rest_shim import QUICK, RestShim, running
 
 
-class TestQdrantOverHttp(ResidualStoreContract, CodecStoreContract):
+class TestQdrantOverHttp(CandidateStoreContract, ResidualStoreContract, CodecStoreContract):
     @pytest.fixture(autouse=True)
     def _server(self, client: QdrantClient) -> None:
         self.client = client

@@ -8,10 +8,15 @@ from typing import Any
 from qdrant_client import QdrantClient, models
 
 from csrkit.stores import QdrantStore
-from csrkit.stores.testing import CodecStoreContract, DenseStoreContract, ResidualStoreContract
+from csrkit.stores.testing import (
+    CandidateStoreContract,
+    CodecStoreContract,
+    DenseStoreContract,
+    ResidualStoreContract,
+)
 
 
-class TestQdrantInMemory(ResidualStoreContract, CodecStoreContract):
+class TestQdrantInMemory(CandidateStoreContract, ResidualStoreContract, CodecStoreContract):
     def make_store(self, tmp_path: Path) -> QdrantStore:
         self.client = QdrantClient(":memory:")
         return QdrantStore(self.client, "docs")

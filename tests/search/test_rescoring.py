@@ -220,6 +220,32 @@ def test_a_batch_makes_few_calls_and_no_difference(
     assert store.calls == {"search": searches, "fetch": searches * fetches}
 
 
+class Vanishing(EdgeStore):
+    """A store whose best document is deleted by somebody else in the middle of every search."""
+
+    gone: Any = None
+
+    def candidates(self, codes: SparseVectors, *, limit: int, filter: Any = None) -> Any:
+        found = super().candidates(codes, limit=limit, filter=filter)
+        self.gone = found[0].keys[0]
+        self.delete([self.gone])
+        return found
+
+
+def test_a_document_that_is_deleted_during_the_search_is_no_error(
+    model: CSRModel, docs: np.ndarray, tmp_path: Path
+) -> None:
+    with EdgeStore(tmp_path / "index") as store:
+        searcher = Searcher(model, store)
+        searcher.upsert(range(len(docs)), docs)
+        whole = searcher.search(docs[3], limit=5, candidates=5)[0]
+    with Vanishing(tmp_path / "index") as store:
+        results = Searcher(model, store).search(docs[3], limit=5, candidates=5)
+        assert store.count() == len(docs) - 1
+    assert results[0] == [hit for hit in whole if hit.id != store.gone]
+    assert (len(results[0]), results.short) == (4, 1)
+
+
 def test_queries_without_candidates_stay_in_their_place(model: CSRModel, docs: np.ndarray) -> None:
     """Of three queries the middle one finds nothing: its latents are in no document."""
     codes = model.encode(docs, k=2)

@@ -8,6 +8,7 @@ import numpy as np
 
 from csrkit.errors import ConfigError
 from csrkit.search.rescoring import (
+    GROUP_CANDIDATES,
     ArrayCosines,
     CallableCosines,
     CodesCosines,
@@ -16,17 +17,19 @@ from csrkit.search.rescoring import (
     DenseRows,
     rescored,
 )
-from csrkit.stores.base import DenseStore
+from csrkit.stores.base import CandidateStore, DenseStore
+from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from csrkit.model import CSRModel
     from csrkit.model.card import Rescore
-    from csrkit.stores.base import Hit, Store
-    from csrkit.vectors import SparseVectors
+    from csrkit.stores.base import Candidates, Hit, Store
 
-__all__ = ["Dense", "Stages", "stages"]
+__all__ = ["CodesStages", "Dense", "Stages", "stages"]
 
 HELD_CANDIDATES = 100_000  # with their payloads, before they are rescored
 
@@ -88,6 +91,63 @@ class FetchingStages:
             found = self._store.search(codes[part], limit=candidates, filter=filter)
             hits += rescored(found, queries[part], self._cosines, limit)
         return hits
+
+
+class CodesStages:
+    """Candidates bring their codes along, and only those that stay are named.
+
+    Args:
+        model: The model of the codes.
+        store: Where candidates are.
+    """
+
+    def __init__(self, model: CSRModel, store: CandidateStore) -> None:
+        self._model = model
+        self._store = store
+
+    def search(
+        self,
+        codes: SparseVectors,
+        queries: NDArray[np.float32],
+        *,
+        candidates: int,
+        limit: int,
+        filter: Any,
+    ) -> list[list[Hit]]:
+        """Search and rescore; see `Stages.search`."""
+        hits: list[list[Hit]] = []
+        step = max(1, GROUP_CANDIDATES // candidates)
+        for start in range(0, len(codes), step):
+            part = slice(start, start + step)
+            found = self._store.candidates(codes[part], limit=candidates, filter=filter)
+            hits += self._store.resolve(self.ranked(found, queries[part], limit))
+        return hits
+
+    def ranked(
+        self, found: Sequence[Candidates], queries: NDArray[np.float32], limit: int
+    ) -> list[list[tuple[Any, float]]]:
+        """Rank candidates by their estimated cosine.
+
+        Args:
+            found: Candidates of each query.
+            queries: float32 (q, dim) of norm 1, of the same queries.
+            limit: Most documents per query.
+
+        Returns:
+            Keys and cosines, best first; equal ones stay in the order they came in.
+        """
+        codes = SparseVectors.concat([one.codes for one in found])
+        rests = [one.residuals for one in found if one.residuals is not None]
+        cosines = self._model.estimate_cosines(
+            queries, codes, np.concatenate(rests) if rests else None
+        )
+        ranked, stop = [], 0
+        for row, one in enumerate(found):
+            start, stop = stop, stop + len(one.keys)
+            own = cosines[row, start:stop]
+            order = np.argsort(-own, kind="stable")[:limit].tolist()
+            ranked.append([(one.keys[at], float(own[at])) for at in order])
+        return ranked
 
 
 class StoreStages:
@@ -152,6 +212,8 @@ def stages(
         return StoreStages(_with_dense(store, dense), dense)
     if rescore is None:
         return None
+    if dense is None and isinstance(store, CandidateStore):
+        return CodesStages(model, store)
     if dense is None:
         return FetchingStages(store, CodesCosines(model, store))
     return FetchingStages(store, _exact_source(dense, model.dim))

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from csrkit.stores._open import open_store
-    from csrkit.stores.base import CodecStore, DenseStore, Hit, ResidualStore, Store
+    from csrkit.stores.base import CandidateStore, CodecStore, DenseStore, Hit, ResidualStore, Store
     from csrkit.stores.edge import EdgeStore
     from csrkit.stores.memory import MemoryStore
     from csrkit.stores.qdrant import QdrantStore
 
 __all__ = [
+    "CandidateStore",
     "CodecStore",
     "DenseStore",
     "EdgeStore",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "CandidateStore": "csrkit.stores.base",
     "CodecStore": "csrkit.stores.base",
     "DenseStore": "csrkit.stores.base",
     "EdgeStore": "csrkit.stores.edge",

@@ -136,23 +136,26 @@ class Engine:
         config = json.loads((self._home / "edge_config.json").read_bytes())
         return {name: params["size"] for name, params in config.get("vectors", {}).items()}
 
-    def retrieve(self, points: Sequence[Any], names: list[str], doing: str) -> list[Any]:
+    def retrieve(
+        self, points: Sequence[Any], names: list[str], doing: str, *, payloads: bool = False
+    ) -> list[Any]:
         """Return the records of those of the points that are there, in any order.
 
         Args:
             points: The engine's ids.
             names: Vectors to return with them.
             doing: What this is for, for the message.
+            payloads: Whether to return payloads with them.
 
         Returns:
-            Records without payloads.
+            Records.
 
         Raises:
             StoreError: If the engine fails.
         """
         with self.reported(doing):
             # with no names it would still copy all vectors
-            return list(self.shard.retrieve(list(points), False, names or False))
+            return list(self.shard.retrieve(list(points), payloads, names or False))
 
 
 def _opened(home: Path, marker: Marker) -> Any:

@@ -26,7 +26,7 @@ from csrkit.stores._checks import (
 )
 from csrkit.stores._holder import Holder
 from csrkit.stores._ids import checked_ids, hit_id, hit_payload, point_id, shown, stored_id
-from csrkit.stores.base import Hit, Ids
+from csrkit.stores.base import Candidates, Hit, Ids
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ __all__ = [
     "residual_name",
     "residual_rows",
     "stacked",
-    "vectors_of",
 ]
 
 FilterT = TypeVar("FilterT")
@@ -93,11 +92,6 @@ def _flat(rows: Iterable[Sequence[float]], kind: str, size: int) -> NDArray[Any]
     return np.frombuffer(struct.pack(f"={size}{kind}", *chain.from_iterable(rows)), f"={kind}")
 
 
-def vectors_of(records: Iterable[Any]) -> dict[int | str, dict[str, Any]]:
-    """Return the named vectors of records, by the engine's id; none for a point without."""
-    return {stored_id(record.id): record.vector or {} for record in records}
-
-
 class First(NamedTuple, Generic[FilterT]):
     """The sparse stage of a search.
 
@@ -105,11 +99,13 @@ class First(NamedTuple, Generic[FilterT]):
         limit: Documents that it passes on, or gives back.
         filter: The vendor's filter.
         least: Score that a document needs, None for any.
+        vectors: Names of vectors that come with each document in place of its payload.
     """
 
     limit: int
     filter: FilterT | None
     least: float | None = None
+    vectors: Sequence[str] = ()
 
 
 class Second(NamedTuple):
@@ -144,14 +140,16 @@ class PointStore(Holder, ABC, Generic[FilterT]):
         """Return what is held now, for another process may have stored the first codes."""
 
     @abstractmethod
-    def _read(self, points: list[int | str], names: list[str], doing: str) -> dict[Any, Any]:
-        """Return the named vectors of those of the points that are there, by the engine's id."""
+    def _retrieve(
+        self, points: list[int | str], names: list[str], doing: str, *, payloads: bool = False
+    ) -> list[Any]:
+        """Return the records of those of the points that are there, with the named vectors."""
 
     @abstractmethod
     def _ask(
         self, codes: SparseVectors, first: First[FilterT], second: Second | None = None
     ) -> list[Any]:
-        """Return the scored points of each query, with payloads."""
+        """Return the scored points of each query, with payloads or with ``first.vectors``."""
 
     @abstractmethod
     def _dense_sizes(self) -> dict[str, int]:
@@ -230,6 +228,62 @@ class PointStore(Holder, ABC, Generic[FilterT]):
         first = First(candidates, filter, _least_score(codes))
         return [_hits(points) for points in self._ask(codes, first, Second(rows, vector, limit))]
 
+    def candidates(
+        self, codes: SparseVectors, *, limit: int, filter: FilterT | None = None
+    ) -> list[Candidates]:
+        """Find codes and bring them along; see `CandidateStore.candidates`.
+
+        Args:
+            codes: Queries, one result each. Many in one call share a pass.
+            limit: Most documents per query, at least 1.
+            filter: The vendor's filter, as for `search`.
+
+        Returns:
+            The documents that `search` would return, in its order.
+
+        Raises:
+            ConfigError: If limit is below 1.
+            ShapeError: If the width of the codes is not the store's.
+            StoreError: If the engine or server fails, or a document lacks its residual.
+        """
+        checked_limit(limit)
+        checked_dim(codes, self.dim)
+        held = self._known or self._refreshed() or Held(codes.dim)
+        found = self._ask(codes, First(limit, filter, vectors=self._kept(held)))
+        return [self._brought([one for one in points if one.score], held) for points in found]
+
+    def _brought(self, points: Sequence[Any], held: Held) -> Candidates:
+        keys = [stored_id(point.id) for point in points]
+        names = self._kept(held)
+        return Candidates(keys, *self._unpacked(keys, [_taken(one, names) for one in points], held))
+
+    def resolve(self, ranked: Sequence[Sequence[tuple[Any, float]]]) -> list[list[Hit]]:
+        """Name documents that `candidates` returned; see `CandidateStore.resolve`.
+
+        Args:
+            ranked: Per query the keys of those to return, each with its score.
+
+        Returns:
+            A hit for each of them, in the same order, without those deleted since.
+
+        Raises:
+            StoreError: If the engine or server fails.
+        """  # noqa: DOC502  # raised by `_retrieve`
+        keys = list(dict.fromkeys(key for row in ranked for key, _ in row))
+        loads: dict[int | str, Any] = {}
+        for start in range(0, len(keys), self._batch_size):
+            batch = keys[start : start + self._batch_size]
+            records = self._retrieve(batch, [], f"name {shown(batch)}", payloads=True)
+            loads |= {stored_id(one.id): one.payload for one in records}
+        return [
+            [
+                Hit(hit_id(key, loads[key]), score, hit_payload(loads[key]))
+                for key, score in row
+                if key in loads
+            ]
+            for row in ranked
+        ]
+
     def fetch(self, ids: Ids) -> SparseVectors:
         """Return the stored codes of the ids, in their order.
 
@@ -284,28 +338,45 @@ class PointStore(Holder, ABC, Generic[FilterT]):
                 f"cannot fetch {shown(plain)}: nothing was stored yet, "
                 "so the width of the codes is not known"
             )
-        width = held.residual_bytes if residuals else 0
+        wanted = held if residuals else Held(held.dim)
         starts = range(0, max(len(plain), 1), self._batch_size)  # of no ids one part of no rows
-        batches = [plain[start : start + self._batch_size] for start in starts]
-        parts = [self._part(batch, held.dim, width) for batch in batches]
+        parts = [self._part(plain[start : start + self._batch_size], wanted) for start in starts]
         codes = SparseVectors.concat([part for part, _ in parts])
-        return codes, np.concatenate([rest for _, rest in parts]) if width else None
+        rests = [rest for _, rest in parts if rest is not None]
+        return codes, np.concatenate(rests) if rests else None
 
     def _part(
-        self, ids: list[int | str], dim: int, width: int
-    ) -> tuple[SparseVectors, NDArray[np.uint8]]:
+        self, ids: list[int | str], wanted: Held
+    ) -> tuple[SparseVectors, NDArray[np.uint8] | None]:
         """Fetch a batch: its codes, and its residuals if they have a width."""
-        names = [self._name, residual_name(self._name)] if width else [self._name]
-        points = list(map(point_id, ids))
-        found = self._read(points, names, f"fetch {shown(ids)}") if points else {}
-        rows = [[found.get(point, {}).get(name) for name in names] for point in points]
+        points, names = list(map(point_id, ids)), self._kept(wanted)
+        records = self._retrieve(points, names, f"fetch {shown(ids)}") if points else []
+        found = {stored_id(record.id): _taken(record, names) for record in records}
+        nothing = [None] * len(names)
+        return self._unpacked(ids, [found.get(point, nothing) for point in points], wanted)
+
+    def _kept(self, held: Held) -> list[str]:
+        """Return the names of the vectors that each document has."""
+        return [self._name, residual_name(self._name)] if held.residual_bytes else [self._name]
+
+    def _unpacked(
+        self, ids: Sequence[int | str], rows: list[list[Any]], held: Held
+    ) -> tuple[SparseVectors, NDArray[np.uint8] | None]:
+        """Turn the engine's vectors into codes, and residuals if they have a width."""
+        width = held.residual_bytes
         missing = [one for one, row in zip(ids, rows, strict=True) if None in row]
         if missing:
             what = f"code {self._name!r} with its residual" if width else f"code {self._name!r}"
             raise StoreError(f"no {what} is stored for {shown(missing)}")
         vectors = [row[0] for row in rows]
-        codes = stacked([one.indices for one in vectors], [one.values for one in vectors], dim)
-        return codes, residual_rows([row[1] for row in rows] if width else [], width)
+        codes = stacked([one.indices for one in vectors], [one.values for one in vectors], held.dim)
+        return codes, residual_rows([row[1] for row in rows], width) if width else None
+
+
+def _taken(point: Any, names: Sequence[str]) -> list[Any]:
+    """Return a point's vectors, None for one that it lacks; an engine copies them when asked."""
+    vectors = point.vector or {}
+    return [vectors.get(name) for name in names]
 
 
 def _hits(points: Sequence[Any]) -> list[Hit]:

@@ -35,7 +35,18 @@ if TYPE_CHECKING:
 
     from csrkit.vectors import SparseVectors
 
-__all__ = ["CodecStore", "DenseStore", "Hit", "Id", "Ids", "Payload", "ResidualStore", "Store"]
+__all__ = [
+    "CandidateStore",
+    "Candidates",
+    "CodecStore",
+    "DenseStore",
+    "Hit",
+    "Id",
+    "Ids",
+    "Payload",
+    "ResidualStore",
+    "Store",
+]
 
 Id: TypeAlias = int | str | UUID
 Ids: TypeAlias = "Sequence[Id] | NDArray[np.integer[Any]]"
@@ -197,6 +208,63 @@ class ResidualStore(Store, Protocol):
         Raises:
             StoreError: If an id is not in the store (the message names it), or
                 nothing was ever stored, so that the width is not known.
+        """
+        ...
+
+
+class Candidates(NamedTuple):
+    """What the first stage of a search passes on for one query.
+
+    Attributes:
+        keys: Handles of n documents, best first, for `CandidateStore.resolve`: the store's own.
+        codes: Their n stored codes.
+        residuals: uint8 (n, residual_bytes), or None if the store keeps none.
+    """
+
+    keys: list[Any]
+    codes: SparseVectors
+    residuals: NDArray[np.uint8] | None
+
+
+@runtime_checkable
+class CandidateStore(Store, Protocol):
+    """A store that finds codes and brings them along, and says later whose the best ones are.
+
+    A search that rescores looks at a hundred documents to give back ten. Ids and payloads of
+    the others need not be read, and a document that is deleted meanwhile is no error.
+    """
+
+    def candidates(
+        self, codes: SparseVectors, *, limit: int, filter: Any = None
+    ) -> list[Candidates]:
+        """Find the codes with the largest inner product, as `Store.search` does.
+
+        Args:
+            codes: Queries, one result each.
+            limit: Most documents per query, at least 1.
+            filter: The vendor's own filter object.
+
+        Returns:
+            The documents that `Store.search` would return, in its order.
+
+        Raises:
+            ConfigError: If limit is below 1.
+            ShapeError: If the width of the codes is not the store's.
+            StoreError: If the store fails, or a document lacks its residual.
+        """
+        ...
+
+    def resolve(self, ranked: Sequence[Sequence[tuple[Any, float]]]) -> list[list[Hit]]:
+        """Name documents that `candidates` returned.
+
+        Args:
+            ranked: Per query the keys of those to return, each with its score.
+
+        Returns:
+            A hit for each of them, in the same order, without those deleted since.
+
+        Raises:
+            StoreError: If the store fails.
         """
         ...
 

@@ -24,9 +24,9 @@ import numpy as np
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._checks import Held, Upsert, checked_upsert
 from csrkit.stores._engine import Engine, edge_module, sparse
-from csrkit.stores._ids import checked_ids, point_id, shown, with_id
+from csrkit.stores._ids import checked_ids, point_id, shown, stored_id, with_id
 from csrkit.stores._marker import Datatype, Marker
-from csrkit.stores._points import First, PointStore, Second, residual_name, vectors_of
+from csrkit.stores._points import First, PointStore, Second, residual_name
 from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
 
@@ -174,7 +174,7 @@ class EdgeStore(PointStore["Filter"]):
         vectors = self._named(sparse(batch.codes), batch)
         stored: set[int | str] = set()
         if batch.payloads is None:  # stored points keep their payload: change their vectors alone
-            stored = set(self._read(points, [], doing))
+            stored = {stored_id(one.id) for one in self._retrieve(points, [], doing)}
         payloads = batch.payloads or [{}] * len(points)
         rows = zip(points, vectors, batch.ids, payloads, strict=True)
         new = [edge.Point(p, v, with_id(i, load)) for p, v, i, load in rows if p not in stored]
@@ -198,9 +198,15 @@ class EdgeStore(PointStore["Filter"]):
     def _request(self, code: Any, row: int, first: First[Filter], second: Second | None) -> Any:
         edge = edge_module()
         near = edge.Query.Nearest(code, self._name)
-        limit, keep, least = first
+        limit, keep, least, names = first
         if second is None:
-            return edge.QueryRequest(limit=limit, query=near, filter=keep, with_payload=True)
+            return edge.QueryRequest(
+                limit=limit,
+                query=near,
+                filter=keep,
+                with_payload=not names,
+                with_vector=list(names) or False,
+            )
         prefetch = edge.Prefetch(limit=limit, query=near, filter=keep, score_threshold=least)
         again = edge.Query.Nearest(second.rows[row].tolist(), second.vector)
         return edge.QueryRequest(
@@ -214,8 +220,10 @@ class EdgeStore(PointStore["Filter"]):
     def _refreshed(self) -> Held | None:
         return self._known  # no other process has the folder open
 
-    def _read(self, points: list[Any], names: list[str], doing: str) -> dict[Any, Any]:
-        return vectors_of(self._engine.retrieve(points, names, doing))
+    def _retrieve(
+        self, points: list[Any], names: list[str], doing: str, *, payloads: bool = False
+    ) -> list[Any]:
+        return self._engine.retrieve(points, names, doing, payloads=payloads)
 
     def delete(self, ids: Ids) -> None:
         """Remove ids; those that are not there are ignored.

@@ -26,7 +26,7 @@ from csrkit.stores._address import Address
 from csrkit.stores._checks import Held, Upsert, checked_codec, checked_held, checked_upsert
 from csrkit.stores._collection import Collection
 from csrkit.stores._ids import checked_ids, point_id, shown, stored_id, with_id
-from csrkit.stores._points import First, PointStore, Second, residual_name, vectors_of
+from csrkit.stores._points import First, PointStore, Second, residual_name
 from csrkit.stores._retry import Retry
 from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
@@ -231,7 +231,12 @@ class QdrantStore(PointStore[models.Filter]):
     ) -> models.QueryRequest:
         near: dict[str, Any] = {"query": code, "using": self._name, "limit": first.limit}
         if second is None:
-            return models.QueryRequest(**near, filter=first.filter, with_payload=True)
+            return models.QueryRequest(
+                **near,
+                filter=first.filter,
+                with_payload=not first.vectors,
+                with_vector=list(first.vectors) or False,
+            )
         prefetch = models.Prefetch(**near, filter=first.filter, score_threshold=first.least)
         return models.QueryRequest(
             prefetch=prefetch,
@@ -248,15 +253,13 @@ class QdrantStore(PointStore[models.Filter]):
         self._known = self._home.held(self._home.config())
         return self._known
 
-    def _read(self, points: list[Any], names: list[str], doing: str) -> dict[Any, Any]:
-        return vectors_of(self._retrieve(points, names, doing))
-
-    def _retrieve(self, points: list[Any], names: list[str], doing: str) -> list[Any]:
-        """Return the records of those of the points that are there."""
+    def _retrieve(
+        self, points: list[Any], names: list[str], doing: str, *, payloads: bool = False
+    ) -> list[Any]:
         return self._home.call(
             doing,
             lambda: self._home.client.retrieve(
-                self._home.title, points, with_payload=False, with_vectors=names or False
+                self._home.title, points, with_payload=payloads, with_vectors=names or False
             ),
         )
 

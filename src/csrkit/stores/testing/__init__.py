@@ -14,7 +14,8 @@ ids, scores and payloads with `MemoryStore`, the exact reference::
 A store that outlives its process also passes `PersistentStoreContract`, and one
 that keeps residuals `ResidualStoreContract`, one that notes its codec
 `CodecStoreContract`; one that rescores from dense vectors
-passes `DenseStoreContract` beside, and one that spells ids or payloads in a language of
+passes `DenseStoreContract` beside, one that brings candidates' codes along
+`CandidateStoreContract`, and one that spells ids or payloads in a language of
 its own `HostileStoreContract`. This module needs pytest and is
 imported by tests alone; for pytest's detailed messages,
 ``pytest.register_assert_rewrite("csrkit.stores.testing")`` first.
@@ -32,6 +33,7 @@ import pytest
 
 from csrkit.errors import ConfigError, ShapeError, StoreError
 from csrkit.stores.base import CodecStore, Store
+from csrkit.stores.testing._candidates import CandidateLaws
 from csrkit.stores.testing._content import ContentLaws
 from csrkit.stores.testing._dense import DenseStoreContract
 from csrkit.stores.testing._hostile import HostileLaws
@@ -41,6 +43,7 @@ from csrkit.stores.testing._residuals import ResidualLaws, random_residuals
 from csrkit.stores.testing._search import SearchLaws
 
 __all__ = [
+    "CandidateStoreContract",
     "CodecStoreContract",
     "DenseStoreContract",
     "HostileStoreContract",
@@ -136,6 +139,10 @@ class CodecStoreContract(PersistentStoreContract):
 
 class ResidualStoreContract(ResidualLaws, PersistentStoreContract):
     """`PersistentStoreContract` for stores that keep residuals as well."""
+
+
+class CandidateStoreContract(CandidateLaws):
+    """What rescoring asks of a store that brings codes along, beside `ResidualStoreContract`."""
 
 
 class HostileStoreContract(HostileLaws):
