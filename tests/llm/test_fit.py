@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,16 @@ def test_the_teacher_is_asked_about_every_pair(triples: list[Triple]) -> None:
     for bad in (lambda pairs: [1.0], lambda pairs: [float("nan")] * len(pairs)):
         with pytest.raises(ShapeError, match="expected a finite score per pair from the teacher"):
             fit(tiny_backbone(), plain, quick(), teacher=bad, progress=False)
+
+
+def test_a_teacher_that_says_next_to_nothing_is_noted(triples: list[Triple]) -> None:
+    cosines = [
+        replace(t, positive_score=0.8, negative_scores=(0.7, 0.6, 0.55, 0.5)) for t in triples
+    ]
+    with pytest.warns(UserWarning, match=r"differ by 0\.3 at teacher_scale=1.*teacher_scale=20"):
+        fit(tiny_backbone(), cosines, quick(steps=0, mntp_steps=0), progress=False)
+    for settings in ({"teacher_scale": 20.0}, {"loss": "cl"}):  # a warning would be an error
+        fit(tiny_backbone(), cosines, quick(steps=0, mntp_steps=0, **settings), progress=False)
 
 
 def plain(n: int, negatives: int = 1) -> list[Triple]:

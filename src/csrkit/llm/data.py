@@ -243,7 +243,10 @@ def _list(item: dict[str, Any], key: str) -> list[Any]:
 
 def _looked_up(ids: Sequence[Any], corpus: Mapping[str, str] | None) -> list[str]:
     if corpus is None:
-        raise ConfigError(f"documents are named by id, such as {ids[:1]!r}: give corpus=")
+        raise ConfigError(
+            f"documents are named by id, such as {ids[:1]!r}: give corpus= (--corpus), the file "
+            "of their texts"
+        )
     missing = [one for one in ids if str(one) not in corpus]
     if missing:
         raise ConfigError(f"the corpus has no document {missing[0]!r}")

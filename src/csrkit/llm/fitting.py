@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ Teacher = Callable[[list[tuple[str, str]]], ArrayLike]
 """Scores (n,) of n pairs of query and document, such as ``CrossEncoder.predict``."""
 
 CALIBRATION_TEXTS = 1000
+FLAT = 1.0  # best over worst of a list is then below e to 1
 PAIRS = 1024  # that a teacher is given at once
 
 
@@ -113,6 +115,7 @@ def _fit(
     config = _resolved(given, triples)
     batches = Batches(triples, config.batch_size, config.negatives, config.seed)
     _check_batch(batches, config)
+    _warn_if_flat(config, triples)
     texts = _documents(triples) if corpus is None else list(corpus)
     place = None
     if kept is not None:
@@ -300,6 +303,21 @@ def _resolved(config: LLMConfig, triples: Sequence[Triple]) -> LLMConfig:
             f"({triples[unscored].query[:40]!r}): give teacher=, or set loss='cl'"
         )
     return config
+
+
+def _warn_if_flat(config: LLMConfig, triples: Sequence[Triple]) -> None:
+    """Say so if the teacher's scores are cosines, say, which tell a softmax nothing."""
+    if not config.distills:
+        return
+    lists = [triple.scores for triple in triples if triple.scores is not None]
+    spread = config.teacher_scale * float(np.mean([max(one) - min(one) for one in lists]))
+    if spread < FLAT:
+        warnings.warn(
+            f"teacher scores of the mean list differ by {spread:.2g} at "
+            f"teacher_scale={config.teacher_scale:g}: the softmax of them is nearly flat and "
+            "teaches next to nothing; cosines need teacher_scale=20 or so",
+            stacklevel=4,
+        )
 
 
 def _check_batch(batches: Batches, config: LLMConfig) -> None:
