@@ -15,6 +15,7 @@ from csrkit import joint
 from csrkit.errors import ConfigError, FormatError, ShapeError
 from csrkit.joint.modules import LexicalHead, Projection, Residual, Standard
 from csrkit.joint.start import Affine
+from csrkit.search import SearchEncoder
 from csrkit.stores import MemoryStore
 
 from .conftest import Scenes, fitted
@@ -176,6 +177,27 @@ def test_codes_that_do_not_decode_are_not_rescored_by(model: joint.JointModel) -
         csrkit.Searcher(model.text, MemoryStore())
     with pytest.raises(ConfigError, match=r"expected a CSRModel, got a Side.*csrkit\.evaluate"):
         csrkit.tune(model.head, np.eye(12))
+    with pytest.raises(ConfigError, match=r"codes decode, for residuals=True, got a Side"):
+        csrkit.Searcher(model.text, MemoryStore(), rescore=None, residuals=True)
+    store = MemoryStore()  # as a CSRModel of the same width would fill it
+    store.upsert([0], model.encode_text(np.ones((1, 16))), residuals=np.ones((1, 4), np.uint8))
+    with pytest.raises(ConfigError, match=r"for a store that holds residual bits, got a Side"):
+        csrkit.Searcher(model.text, store, rescore=None)
+
+
+def test_all_that_a_searcher_takes_is_a_protocol(model: joint.JointModel) -> None:
+    class Own:  # no more than the protocol names
+        dim, n_latents, ladder = model.text.dim, model.text.n_latents, (4, 30)
+        card, fingerprint = None, "own"
+        encode = encode_query = staticmethod(model.text.encode)
+
+    own: SearchEncoder = Own()
+    searcher = csrkit.Searcher(own, MemoryStore(), rescore=None)
+    searcher.upsert(range(16), np.eye(16))
+    found = searcher.search(np.eye(16), effort="accurate", limit=1, explain=True, fill=True)
+    assert searcher.k_doc == 30
+    expected = model.encode_text(np.eye(16)).dot(model.encode_text(np.eye(16)))
+    assert [hits[0].id for hits in found] == expected.argmax(axis=1).tolist()
 
 
 def test_evaluate_takes_the_head(model: joint.JointModel, unseen: Scenes) -> None:

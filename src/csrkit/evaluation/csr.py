@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -20,14 +20,15 @@ from csrkit.evaluation.built import Built
 from csrkit.evaluation.measure import TIMED
 from csrkit.evaluation.stored import Rows, Stored, stored
 from csrkit.metrics import bytes_per_vector, posting_cost
+from csrkit.model import CSRModel
 from csrkit.model.card import Setting
 from csrkit.search import Searcher
 
 if TYPE_CHECKING:
     from csrkit.baselines import Subset
     from csrkit.evaluation.trial import Floats, RowNumbers, Trial
-    from csrkit.model import CSRModel
     from csrkit.model.card import Rescore
+    from csrkit.search import HeadEncoder, SearchEncoder
     from csrkit.stores import Hit
     from csrkit.vectors import SparseVectors
 
@@ -91,7 +92,7 @@ def refitted(model: CSRModel, trial: Trial, k_doc: int, ks: Sequence[int]) -> It
 
 
 @contextmanager
-def lexical(model: CSRModel, trial: Trial, k_doc: int, ks: Sequence[int]) -> Iterator[Built]:
+def lexical(model: HeadEncoder, trial: Trial, k_doc: int, ks: Sequence[int]) -> Iterator[Built]:
     """Store the codes of an encoder that cannot decode, such as `csrkit.joint.Side`.
 
     Args:
@@ -116,7 +117,7 @@ def lexical(model: CSRModel, trial: Trial, k_doc: int, ks: Sequence[int]) -> Ite
         yield Built(encoded + index.seconds, list(ways))
 
 
-def _asked(model: CSRModel, trial: Trial, ks: Sequence[int]) -> SparseVectors:
+def _asked(model: SearchEncoder, trial: Trial, ks: Sequence[int]) -> SparseVectors:
     return model.encode_query(trial.queries[:TIMED], k=max(ks))
 
 
@@ -154,13 +155,12 @@ def _memory_of(name: str, index: Stored, dim: int) -> float | None:
     }[name]
 
 
-def _footprints(model: CSRModel, index: Stored) -> dict[str, Footprint]:
+def _footprints(model: CSRModel | HeadEncoder, index: Stored) -> dict[str, Footprint]:
     """Say what each way must keep; the dense vectors are kept outside of the store."""
     code = float(bytes_per_vector(index.codes).mean())
     originals = 4.0 * model.dim
-    if not hasattr(model, "refit"):  # a lexical head, csrkit.joint.Side: nothing decodes
-        head: Any = model  # not a CSRModel after all; what it is lies above this floor
-        plain = Footprint(index.code_bytes, 0.0, code, float(head.nbytes))
+    if not isinstance(model, CSRModel):
+        plain = Footprint(index.code_bytes, 0.0, code, float(model.nbytes))
         kept = plain._replace(per_vector=plain.per_vector + originals, retained=originals)
         return {"lexical": plain, "lexical + dense": kept}
     encoder = float(model.encoder.nbytes + model.latent_bias.nbytes + model.pre_bias.nbytes)

@@ -23,12 +23,13 @@ from csrkit.evaluation.csr import row_numbers
 from csrkit.evaluation.measure import TIMED
 from csrkit.evaluation.stored import Rows, Stored, stored
 from csrkit.metrics import bytes_per_vector, posting_cost
+from csrkit.model import CSRModel
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
     from csrkit.baselines import Subset
     from csrkit.evaluation.trial import Floats, RowNumbers, Trial
-    from csrkit.model import CSRModel
+    from csrkit.search import SearchEncoder
 
 __all__ = ["NAME", "library", "published"]
 
@@ -55,7 +56,7 @@ def library() -> Any:
 
 
 @contextmanager
-def published(model: CSRModel, trial: Trial, k: int, *, seed: int) -> Iterator[Built]:
+def published(model: SearchEncoder, trial: Trial, k: int, *, seed: int) -> Iterator[Built]:
     """Train the library's model for one k, store its codes, and offer to search them.
 
     Args:
@@ -67,7 +68,7 @@ def published(model: CSRModel, trial: Trial, k: int, *, seed: int) -> Iterator[B
     Yields:
         One way; its time is without training, as that of csrkit's own codes is.
     """
-    steps = model.config.provenance.steps or STEPS
+    steps = (model.config.provenance.steps if isinstance(model, CSRModel) else 0) or STEPS
     encoder = _trained(trial.docs, model.n_latents, k, steps=steps, seed=seed)
     started = time.perf_counter()
     codes = encoder.encode(trial.docs)

@@ -18,17 +18,18 @@ from csrkit.evaluation.measure import TIMED, measured
 from csrkit.evaluation.published import NAME, library, published
 from csrkit.evaluation.stored import embedded
 from csrkit.evaluation.trial import Known, Trial, trial
+from csrkit.model import CSRModel
 from csrkit.report import Report, Row
 
 if TYPE_CHECKING:
     from csrkit.baselines import Method
-    from csrkit.model import CSRModel
+    from csrkit.search import HeadEncoder, SearchEncoder
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: CSRModel,
+    model: CSRModel | HeadEncoder,
     docs: Any,
     queries: Any = None,
     *,
@@ -50,8 +51,8 @@ def evaluate(
     ``recall=`` of a search reads is measured by `csrkit.tune`.
 
     Args:
-        model: The model. Best not fitted on the queries. Or another encoder of ``docs`` with
-            what `csrkit.joint.Side` has, whose codes do not decode.
+        model: The model. Best not fitted on the queries. Or a `csrkit.search.HeadEncoder` of
+            ``docs``, such as a `csrkit.joint.Side`, whose codes do not decode.
         docs: Rows (n, dim): whatever `csrkit.fit` takes. Lengths do not matter, similarity is
             the cosine.
         queries: Rows (q, dim), likewise. None: documents serve as queries, each left out of
@@ -100,9 +101,8 @@ def evaluate(
     ]
     if NAME in baselines:
         builds += [_Build(NAME, published(model, data, k, seed=seed)) for k, _ in rungs]
-    decodes = hasattr(model, "refit")
     for k, ks in rungs:
-        if not decodes:
+        if not isinstance(model, CSRModel):
             builds.append(_Build(f"lexical k={k}", lexical(model, data, k, ks)))
             continue
         builds.append(_Build(f"csr k={k}", coded(model, data, k, ks)))
@@ -116,7 +116,7 @@ def evaluate(
         seed=seed,
         machine=machine(),
         rows=tuple(_rows(builds, data, seed, progress)),
-        notes=tuple(_notes(data, decodes=decodes)),
+        notes=tuple(_notes(data, decodes=isinstance(model, CSRModel))),
     )
 
 
@@ -132,7 +132,7 @@ class _Build(NamedTuple):
     context: AbstractContextManager[Built]
 
 
-def _rungs(model: CSRModel, k_doc: int | None) -> list[tuple[int, list[int]]]:
+def _rungs(model: SearchEncoder, k_doc: int | None) -> list[tuple[int, list[int]]]:
     """Pair each k of documents with the k of the queries that search them."""
     if k_doc is None:
         return [(k, [k]) for k in model.ladder]

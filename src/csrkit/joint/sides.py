@@ -1,7 +1,7 @@
 """One side of a joint model as an `Encoder`: what stores, searches and metrics take.
 
-A side has what a `csrkit.Searcher` asks of a model (``dim``, ``ladder``, ``encode_query``, ...). It
-cannot decode: rescore with ``rescore=None``, or with ``"dense"`` over `JointModel.head`.
+A side has what a `csrkit.Searcher` asks of a model (`csrkit.search.HeadEncoder`). It cannot
+decode: rescore with ``rescore=None``, or with ``"dense"`` over `JointModel.head`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from csrkit.joint.spec import JointSpec
     from csrkit.joint.start import Affine
+    from csrkit.model.encoder import HeadEncoder
 
     Floats = NDArray[np.float32]
 
@@ -194,3 +195,9 @@ def _unit(block: Floats, start: int) -> Floats:
             f"got row {start + row}, mapped to length {norms[row]:g}"
         )
     return np.asarray(block / norms[:, None], dtype=np.float32)
+
+
+if TYPE_CHECKING:
+
+    def _fits(side: Side) -> HeadEncoder:  # so a Searcher and evaluate take it
+        return side

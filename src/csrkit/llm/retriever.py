@@ -31,6 +31,8 @@ from csrkit.vectors import SparseVectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from csrkit.model.encoder import SearchEncoder
+
 __all__ = ["LLMRetriever", "Provenance", "SharedToken"]
 
 BATCH = 32  # texts encoded at once
@@ -322,3 +324,9 @@ def _sparse(codes: torch.Tensor, k: int | None) -> SparseVectors:
         codes.shape[1],
     )
     return found if k is None else found.top(k)
+
+
+if TYPE_CHECKING:
+
+    def _fits(retriever: LLMRetriever) -> SearchEncoder:  # so a Searcher takes it
+        return retriever

@@ -9,8 +9,17 @@ their dense cosine, thresholds in cosine units, and why a document was found. Wh
 an index (that is the store) and measuring (`csrkit.tune` writes the card that the dial reads).
 """
 
+from csrkit.model.encoder import HeadEncoder, SearchEncoder
 from csrkit.search.dial import Holds
 from csrkit.search.results import Explanation, Results, Shared
 from csrkit.search.searcher import Searcher
 
-__all__ = ["Explanation", "Holds", "Results", "Searcher", "Shared"]
+__all__ = [
+    "Explanation",
+    "HeadEncoder",
+    "Holds",
+    "Results",
+    "SearchEncoder",
+    "Searcher",
+    "Shared",
+]

@@ -26,8 +26,8 @@ from csrkit.model.card import Setting
 
 if TYPE_CHECKING:
     from csrkit.metrics import Interval
-    from csrkit.model import CSRModel
     from csrkit.model.card import Card, Effort, Rescore
+    from csrkit.model.encoder import SearchEncoder
 
 __all__ = ["CANDIDATES", "Choice", "Dial", "Holds", "Wish", "checked_k", "misfit"]
 
@@ -79,7 +79,7 @@ class Dial:
         why_none: Why there is no card, for the message of ``recall=``.
     """
 
-    model: CSRModel
+    model: SearchEncoder
     rescore: Rescore | None
     card: Card | None
     why_none: str

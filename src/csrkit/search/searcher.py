@@ -29,8 +29,8 @@ from csrkit.vectors import SparseVectors
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from csrkit.model import CSRModel
     from csrkit.model.card import Effort, Rescore, Setting
+    from csrkit.model.encoder import SearchEncoder
     from csrkit.search.results import Explanation
     from csrkit.search.stages import Dense
     from csrkit.stores.base import Hit, Ids, Payload, Store
@@ -49,8 +49,9 @@ class Searcher:
     - ``rescore=None`` leaves the scores of the codes, cosines in code space.
 
     Args:
-        model: The model of the store's codes. A `csrkit.llm.LLMRetriever` takes texts instead of
-            vectors everywhere; it decodes nothing, so it wants another ``rescore``.
+        model: The model of the store's codes: a `CSRModel`, or any `SearchEncoder`, such as a
+            `csrkit.joint.Side` or a `csrkit.llm.LLMRetriever`, which takes texts instead of
+            vectors everywhere. These decode nothing, so they want another ``rescore``.
         store: Holds the codes; any `Store`.
         k_doc: Latents per stored code, which `upsert` writes and a card must have been
             measured with. By default the card's, or else the longest rung.
@@ -85,7 +86,7 @@ class Searcher:
 
     def __init__(
         self,
-        model: CSRModel,
+        model: SearchEncoder,
         store: Store,
         *,
         k_doc: int | None = None,
@@ -109,7 +110,7 @@ class Searcher:
         )
 
     @property
-    def model(self) -> CSRModel:
+    def model(self) -> SearchEncoder:
         """The model."""
         return self._model
 

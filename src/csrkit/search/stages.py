@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from csrkit.errors import ConfigError
+from csrkit.model import CSRModel
 from csrkit.search.rescoring import (
     GROUP_CANDIDATES,
     ArrayCosines,
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from csrkit.model import CSRModel
     from csrkit.model.card import Rescore
+    from csrkit.model.encoder import SearchEncoder
     from csrkit.stores.base import Candidates, Hit, Store
 
 __all__ = ["CodesStages", "Dense", "Stages", "stages"]
@@ -178,7 +179,7 @@ class StoreStages:
 
 
 def stages(
-    model: CSRModel, store: Store, rescore: Rescore | None, dense: Dense | None
+    model: SearchEncoder, store: Store, rescore: Rescore | None, dense: Dense | None
 ) -> Stages | None:
     """Put the two stages together, or say why they do not fit.
 
@@ -203,20 +204,24 @@ def stages(
             "expected dense= (the name of a vector, an array, or a function of ids) together "
             f"with rescore='dense', got {got} with rescore={rescore!r}"
         )
-    if rescore == "codes" and not hasattr(model, "estimate_cosines"):
+    if rescore is None:
+        return None
+    if rescore == "codes":
+        return _by_codes(model, store)
+    if isinstance(dense, str):
+        return StoreStages(_with_dense(store, dense), dense)
+    return FetchingStages(store, _exact_source(dense, model.dim))
+
+
+def _by_codes(model: SearchEncoder, store: Store) -> Stages:
+    if not isinstance(model, CSRModel):
         raise ConfigError(
             f"expected the codes of a CSRModel for rescore='codes', got a {type(model).__name__}, "
             "whose codes decode to nothing: pass rescore=None, or rescore='dense' with dense="
         )
-    if isinstance(dense, str):
-        return StoreStages(_with_dense(store, dense), dense)
-    if rescore is None:
-        return None
-    if dense is None and isinstance(store, CandidateStore):
+    if isinstance(store, CandidateStore):
         return CodesStages(model, store)
-    if dense is None:
-        return FetchingStages(store, CodesCosines(model, store))
-    return FetchingStages(store, _exact_source(dense, model.dim))
+    return FetchingStages(store, CodesCosines(model, store))
 
 
 def _with_dense(store: Store, vector: str) -> DenseStore:

@@ -16,13 +16,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from csrkit.errors import ConfigError, StoreError
+from csrkit.model import CSRModel
 from csrkit.stores.base import CodecStore, ResidualStore
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from csrkit.model import CSRModel
     from csrkit.model.card import Rescore
+    from csrkit.model.encoder import SearchEncoder
     from csrkit.stores.base import Ids, Payload, Store
     from csrkit.vectors import SparseVectors
 
@@ -43,13 +44,14 @@ class Writer:
             and what the card was measured with.
 
     Raises:
-        ConfigError: If bits are asked for of a store that cannot keep any.
+        ConfigError: If bits are asked for of a store that cannot keep any, or the store has
+            bits and the model makes none.
         StoreError: If the store is known to hold the codes of another model.
     """
 
     def __init__(
         self,
-        model: CSRModel,
+        model: SearchEncoder,
         store: Store,
         *,
         k_doc: int,
@@ -59,7 +61,13 @@ class Writer:
         self._model = model
         self._store = store
         self._k_doc = k_doc
+        self._codec = model if isinstance(model, CSRModel) else None
         self._keeps = store if isinstance(store, ResidualStore) else None
+        if self._codec is None and (residuals or self.has_bits):
+            got = "residuals=True" if residuals else "a store that holds residual bits"
+            raise ConfigError(
+                f"expected a CSRModel, whose codes decode, for {got}, got a {type(model).__name__}"
+            )
         if residuals and self._keeps is None:
             raise ConfigError(
                 f"expected a store that keeps residuals for residuals=True, got a "
@@ -119,14 +127,14 @@ class Writer:
         """
         place = {} if device is None else {"device": device}  # encoders of texts take none
         codes = self._model.encode(embeddings, k=self._k_doc, **place)
-        if self._keeps is not None and self.gives_bits:
-            residuals = self._model.encode_residuals(embeddings, codes)
+        if self._codec is not None and self._keeps is not None and self.gives_bits:
+            residuals = self._codec.encode_residuals(embeddings, codes)
             self._keeps.upsert(ids, codes, payloads, residuals=residuals)
             return codes
         if self.refits and self._notes is not None:
             self._refits = _bound(self._notes, self._model.fingerprint, refits=True)
-        if self.refits:
-            codes = self._model.refit(embeddings, codes)
+        if self._codec is not None and self.refits:
+            codes = self._codec.refit(embeddings, codes)
         self._store.upsert(ids, codes, payloads)
         return codes
 

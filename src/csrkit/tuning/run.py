@@ -10,6 +10,7 @@ import numpy as np
 
 from csrkit.errors import ConfigError, MissingExtra
 from csrkit.metrics import Interval
+from csrkit.model import CSRModel
 from csrkit.model.card import Card, Measured, Setting
 from csrkit.tuning.grid import fitted_costs, grid
 from csrkit.tuning.intervals import simultaneous_intervals
@@ -17,7 +18,6 @@ from csrkit.tuning.measure import TIMED, Measurements, measure
 from csrkit.tuning.trial import Plan, split, trial
 
 if TYPE_CHECKING:
-    from csrkit.model import CSRModel
     from csrkit.model.card import Rescore
     from csrkit.stores.base import Store
 
@@ -92,7 +92,7 @@ def tune(
         >>> card.summary()
         '22 measured with 80 documents as queries over 320 documents at k=4: recall@10 ...'
     """  # noqa: DOC502  # raised by helpers
-    if not hasattr(model, "estimate_cosines"):
+    if not isinstance(model, CSRModel):
         raise ConfigError(
             f"expected a CSRModel, got a {type(model).__name__}, whose codes decode to nothing: "
             "csrkit.evaluate measures it"

@@ -15,6 +15,6 @@ class Encoder(Protocol):
     Metrics, stores and search know nothing more about where codes come from.
     """
 
-    def encode(self, inputs: Any, *, k: int | None = None) -> SparseVectors:
+    def encode(self, inputs: Any, /, *, k: int | None = None) -> SparseVectors:
         """Encode a batch, keeping at most k entries per row."""
         ...
