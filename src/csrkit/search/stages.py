@@ -19,7 +19,6 @@ from csrkit.search.rescoring import (
     rescored,
 )
 from csrkit.stores.base import CandidateStore, DenseStore
-from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from csrkit.model.card import Rescore
     from csrkit.model.encoder import SearchEncoder
     from csrkit.stores.base import Candidates, Hit, Store
+    from csrkit.vectors import SparseVectors
 
 __all__ = ["CodesStages", "Dense", "Stages", "stages"]
 
@@ -117,7 +117,7 @@ class CodesStages:
     ) -> list[list[Hit]]:
         """Search and rescore; see `Stages.search`."""
         hits: list[list[Hit]] = []
-        step = max(1, GROUP_CANDIDATES // candidates)
+        step = max(1, GROUP_CANDIDATES // candidates)  # held as the engine's objects at a time
         for start in range(0, len(codes), step):
             part = slice(start, start + step)
             found = self._store.candidates(codes[part], limit=candidates, filter=filter)
@@ -137,17 +137,12 @@ class CodesStages:
         Returns:
             Keys and cosines, best first; equal ones stay in the order they came in.
         """
-        codes = SparseVectors.concat([one.codes for one in found])
-        rests = [one.residuals for one in found if one.residuals is not None]
-        cosines = self._model.estimate_cosines(
-            queries, codes, np.concatenate(rests) if rests else None
-        )
-        ranked, stop = [], 0
-        for row, one in enumerate(found):
-            start, stop = stop, stop + len(one.keys)
-            own = cosines[row, start:stop]
-            order = np.argsort(-own, kind="stable")[:limit].tolist()
-            ranked.append([(one.keys[at], float(own[at])) for at in order])
+        ranked = []
+        for row, one in enumerate(found):  # together each would be scored for every query
+            query = queries[row : row + 1]
+            cosines = self._model.estimate_cosines(query, one.codes, one.residuals)[0]
+            order = np.argsort(-cosines, kind="stable")[:limit].tolist()
+            ranked.append([(one.keys[at], float(cosines[at])) for at in order])
         return ranked
 
 
