@@ -44,7 +44,9 @@ def tiny_llama(texts: list[str]) -> llm.Backbone:
     heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
     ids = {"pad_token_id": 0, "bos_token_id": None, "eos_token_id": None}
     config = LlamaConfig(**sizes, **heads, **ids, tie_word_embeddings=True)
-    return llm.load_backbone(LlamaForCausalLM(config), tokenizer)
+    model = LlamaForCausalLM(config)
+    torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.1)  # not 0.02: docs/llm.md
+    return llm.load_backbone(model, tokenizer)
 
 
 docs = lines("docs")[:DOCS]
@@ -54,9 +56,15 @@ model = sys.argv[1] if len(sys.argv) > 1 else tiny_llama(texts)
 
 # Without teacher scores the loss is contrast: the other documents of a batch are the negatives.
 config = llm.LLMConfig(
-    head="both", steps=STEPS, batch_size=32, learning_rate=1e-3, mntp_steps=STEPS, mntp_rate=3e-3
+    head="both",
+    steps=STEPS,
+    batch_size=32,
+    learning_rate=2e-3,  # a pretrained model wants 1e-4 and mntp_steps
+    sparse_temperature=0.3,
+    dense_temperature=0.1,
+    renormalize=True,
 )
-retriever = llm.fit(model, triples, config, corpus=texts, progress=not TOY)
+retriever = llm.fit(model, triples, config, progress=not TOY)
 print(retriever)
 
 with tempfile.TemporaryDirectory() as folder, EdgeStore(folder) as store:

@@ -54,7 +54,8 @@ class LLMConfig(BaseModel):
     as every triple has, at most 16."""
 
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Peak rate of AdamW. Published for LoRA; a tiny model trained whole wants 1e-3."""
+    """Peak rate of AdamW. Published for LoRA; a tiny model trained whole wants 1e-3, and
+    less the wider it is."""
 
     warmup: float = Field(default=0.04, ge=0, le=1)
     """Share of the steps over which the rate rises from zero; then it falls to zero linearly."""
@@ -64,10 +65,11 @@ class LLMConfig(BaseModel):
 
     sparse_temperature: float = Field(default=1.0, gt=0)
     """Divides the scores of codes. Too low saturates the softmax, too high empties the codes:
-    1 as published, 10 in later work on the same heads (arXiv 2603.13277)."""
+    1 as published, 10 in later work on the same heads (arXiv 2603.13277), 0.3 for a tiny
+    model and a few hundred steps."""
 
     dense_temperature: float = Field(default=0.01, gt=0)
-    """Divides the scores of vectors."""
+    """Divides the scores of vectors: 0.01 as published, 0.1 for a tiny model from nothing."""
 
     hot_start: float = Field(default=1.0, ge=1)
     """The temperatures start this many times higher and fall to their values geometrically:
@@ -84,7 +86,8 @@ class LLMConfig(BaseModel):
     """Divides the scores of both sides in the KL divergence; higher looks at the whole list."""
 
     query_flops: float = Field(default=0.05, ge=0)
-    """Weight of the FLOPS loss on the codes of queries; more makes them shorter."""
+    """Weight of the FLOPS loss on the codes of queries; more makes them shorter. It acts on
+    squares: the small codes that a low temperature leads to want it several times higher."""
 
     document_flops: float = Field(default=0.04, ge=0)
     """Weight of the FLOPS loss on the codes of documents."""
