@@ -82,7 +82,7 @@ def check_device(device: str, given: str, purpose: str) -> None:
     except ImportError as error:
         raise MissingExtra("torch", "train", purpose) from error
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()  # "meta" takes numbers, and keeps none
     except (AssertionError, ImportError, RuntimeError) as error:  # torch raises each of them
         why = str(error).partition("\n")[0]
         raise ConfigError(f"expected a device of this machine, got {given}: {why}") from error

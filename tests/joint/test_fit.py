@@ -211,7 +211,7 @@ X, Y = np.random.default_rng(0).normal(size=(2, 20, 6))
         (((X, Y, [[0.5, 1]]), {}), ShapeError, r"whole numbers, the rows of text and image"),
         (((X, Y, [[0, 1], [2, 1]]), {}), ShapeError, "got 2 pairs of 2 texts and 1 images"),
         (((X, Y * 0), {}), ShapeError, r"adapter='residual', which has no bias, got image row 0"),
-        (((X, Y), {"embeddings": np.zeros((9, 2))}), ShapeError, "got zeros alone"),
+        (((X, Y), {"embeddings": np.zeros((9, 2))}), ShapeError, "embeddings that differ, got 9"),
         (
             ((X, Y), {"captions": [[]] * 20, "config": joint.JointConfig(expansion="sample")}),
             ConfigError,
@@ -220,7 +220,7 @@ X, Y = np.random.default_rng(0).normal(size=(2, 20, 6))
         (((X[0], Y), {}), ShapeError, r"expected text as numbers of shape \(n, dim\)"),
         (((X, Y * np.inf), {}), ShapeError, "expected finite image, got row 0 with NaN or Inf"),
         (((X, Y), {"embeddings": X, "tokens": ["a"]}), ShapeError, "got 1 tokens and 20 rows"),
-        (((X, Y), {"tokens": "abc"}), ShapeError, "got the string 'abc'"),
+        (((X, Y), {"tokens": "abc"}), ShapeError, "list of strings, got 'abc'"),
         (((X, Y), {"embeddings": X, "vocabulary": [1, 1]}), ShapeError, "each once"),
         (((X, Y), {"captions": [[1]]}), ShapeError, "got 1 for 20 texts"),
         (((X, Y), {"captions": [["a"]] * 20}), ShapeError, "lists of token ids"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from csrkit.vectors.invariants import row_pointer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["bag_of_words", "frequent_tokens"]
+__all__ = ["bag_of_words", "frequent_tokens", "token_lists"]
 
 
 def frequent_tokens(
@@ -36,17 +36,22 @@ def frequent_tokens(
         the lower id is taken.
 
     Raises:
-        ConfigError: If n is below 1.
-        ShapeError: If no token is left to choose.
+        ConfigError: If n is no whole number from 1.
+        ShapeError: If no token is left to choose, or captions or leave_out are no token ids.
 
     Examples:
         >>> frequent_tokens([[0, 5, 7], [0, 7, 7], [0, 9]], 2, leave_out=[0])
         array([5, 7])
     """
-    if n < 1:
-        raise ConfigError(f"expected at least one token, got frequent_tokens(n={n!r})")
-    once = _flat([sorted(set(caption)) for caption in captions])
-    ids, counts = np.unique(once[~np.isin(once, list(leave_out))], return_counts=True)
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ConfigError(f"expected a number of tokens from 1, got frequent_tokens(n={n!r})")
+    captions = token_lists(captions)
+    flat, row = _entries(captions)
+    ids, at = np.unique(flat, return_inverse=True)
+    once = np.unique(row * len(ids) + at)  # a caption counts a token once
+    counts = np.bincount(once % max(1, len(ids)), minlength=len(ids))
+    kept = ~_among(ids, leave_out, "leave_out")
+    ids, counts = ids[kept], counts[kept]
     if not len(ids):
         raise ShapeError(f"expected captions with tokens, got none in {len(captions)} captions")
     return np.sort(ids[np.argsort(-counts, kind="stable")[:n]])
@@ -69,14 +74,14 @@ def bag_of_words(
         One code per text, of width n_latents.
 
     Raises:
-        ShapeError: If an id is not a whole number.
-    """
-    flat = _flat(captions)
-    row = np.repeat(np.arange(len(captions)), [len(caption) for caption in captions])
+        ShapeError: If captions are no lists, or an id is not a whole number.
+    """  # noqa: DOC502  # raised by helpers
+    captions = token_lists(captions)
+    flat, row = _entries(captions)
     order = np.argsort(token_ids, kind="stable")
     at = np.searchsorted(token_ids[order], flat)
     latent = order[np.minimum(at, len(order) - 1)]
-    keep = (token_ids[latent] == flat) & ~np.isin(flat, list(special))
+    keep = (token_ids[latent] == flat) & ~_among(flat, special, "special")
     entries = np.unique(row[keep] * len(token_ids) + latent[keep])
     rows, latents = np.divmod(entries, len(token_ids))
     counts = np.bincount(rows, minlength=len(captions))
@@ -84,10 +89,48 @@ def bag_of_words(
     return SparseVectors(row_pointer(counts), latents.astype(np.int32), ones, len(token_ids))
 
 
-def _flat(captions: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    flat = np.array(list(chain.from_iterable(captions)))
-    if flat.size and flat.dtype.kind not in "iu":
+def token_lists(captions: Iterable[Iterable[int]]) -> list[list[int]]:
+    """Return captions as lists, whatever holds them.
+
+    Args:
+        captions: For each text the ids of its tokens: lists, arrays or tensors of them.
+
+    Returns:
+        One list per text; what is in them is not checked.
+
+    Raises:
+        ShapeError: If it is no list of lists.
+    """
+    expected = "expected captions as one list of token ids per text"
+    if isinstance(captions, str | Mapping | SparseVectors):
+        raise ShapeError(f"{expected}, got a {type(captions).__name__}")
+    try:
+        return [c.tolist() if hasattr(c, "tolist") else list(c) for c in captions]
+    except TypeError as error:  # None, or one flat list of ids
+        raise ShapeError(f"{expected}, got {error}") from error
+
+
+def _entries(captions: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ids of all captions, one after the other, and the caption of each."""
+    row = np.repeat(np.arange(len(captions)), [len(caption) for caption in captions])
+    return _whole(list(chain.from_iterable(captions)), "captions"), row
+
+
+def _among(flat: NDArray[np.int64], ids: Iterable[int], name: str) -> NDArray[np.bool_]:
+    """Tell which entries are one of the ids."""
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise ShapeError(f"expected {name} as a list of token ids, got {ids!r}")
+    return np.isin(flat, _whole(list(ids), name))
+
+
+def _whole(ids: list[int], name: str) -> NDArray[np.int64]:
+    try:
+        flat = np.array(ids)
+    except ValueError as error:  # lists in the place of ids
+        raise ShapeError(f"expected {name} as lists of token ids, got {error}") from error
+    if flat.size and (flat.dtype.kind not in "iu" or flat.ndim > 1):
         raise ShapeError(
-            f"expected captions as lists of token ids, whole numbers, got dtype {flat.dtype}"
+            f"expected {name} as lists of token ids, whole numbers, got dtype {flat.dtype}"
+            + (" of lists" if flat.ndim > 1 else "")
         )
     return flat.astype(np.int64)

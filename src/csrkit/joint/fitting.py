@@ -171,8 +171,8 @@ def resolved(config: JointConfig, inputs: Inputs) -> JointConfig:
     """
     text, image = inputs.text_projection, inputs.image_projection
     if config.head_start == "auto":
-        read = inputs.captions is not None and inputs.captions.nnz > 0
-        config = config.resolved(head_start="captions" if read else "random")
+        start = "random" if inputs.captions is None else "captions"
+        config = config.resolved(head_start=start)
     widths = inputs.text.shape[1], inputs.image.shape[1]
     if (text is None) != (image is None):
         one = "text_projection" if image is None else "image_projection"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
-from csrkit.joint.captions import bag_of_words
+from csrkit.joint.captions import bag_of_words, token_lists
 from csrkit.joint.start import Affine
 from csrkit.tensors import is_tensor, tensor_to_numpy
 
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-__all__ = ["Inputs", "Words", "as_affine", "as_matrix", "as_pairs", "as_words"]
+__all__ = [
+    "Inputs",
+    "Words",
+    "as_affine",
+    "as_captions",
+    "as_matrix",
+    "as_pairs",
+    "as_rows_of_both",
+    "as_words",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +121,30 @@ def as_pairs(pairs: ArrayLike | None, n_texts: int, n_images: int) -> NDArray[np
                 f"expected pairs=, or one text per image, got {n_texts} texts and {n_images} images"
             )
         pairs = np.stack([np.arange(n_texts)] * 2, axis=1)
+    array = as_rows_of_both(pairs, n_texts, n_images)
+    distinct = [len(np.unique(column)) for column in array.T]
+    if min(distinct) < 2:
+        raise ShapeError(
+            "expected pairs of two or more texts and images, to tell apart, "
+            f"got {len(array)} pairs of {distinct[0]} texts and {distinct[1]} images"
+        )
+    return array
+
+
+def as_rows_of_both(pairs: ArrayLike, n_texts: int, n_images: int) -> NDArray[np.int64]:
+    """Return pairs of row numbers that exist, any number of them.
+
+    Args:
+        pairs: Whole numbers (m, 2), rows of text and image.
+        n_texts: Rows of text.
+        n_images: Rows of image.
+
+    Returns:
+        int64 (m, 2).
+
+    Raises:
+        ShapeError: If they are anything else.
+    """
     given: Any = tensor_to_numpy(pairs) if is_tensor(pairs) else pairs
     try:
         array = np.asarray(given)
@@ -130,12 +163,6 @@ def as_pairs(pairs: ArrayLike | None, n_texts: int, n_images: int) -> NDArray[np
                 f"expected pairs of rows below {n_texts} texts and {n_images} images, "
                 f"got {side} {array[pair, column]} in pair {pair}; the {side} side has {n} rows"
             )
-    distinct = [len(np.unique(column)) for column in array.T]
-    if min(distinct) < 2:
-        raise ShapeError(
-            "expected pairs of two or more texts and images, to tell apart, "
-            f"got {len(array)} pairs of {distinct[0]} texts and {distinct[1]} images"
-        )
     return array.astype(np.int64)
 
 
@@ -160,10 +187,9 @@ def as_words(
         ShapeError: If the three do not fit each other.
     """
     matrix = None if embeddings is None else as_matrix("embeddings", embeddings)
-    if matrix is not None and not matrix.any():
-        raise ShapeError("expected word embeddings, got zeros alone, from which no latent learns")
-    if isinstance(tokens, str):
-        raise ShapeError(f"expected tokens as a list of strings, got the string {tokens[:20]!r}")
+    listed = isinstance(tokens, Sequence | np.ndarray) and not isinstance(tokens, str)
+    if tokens is not None and not listed:
+        raise ShapeError(f"expected tokens as a list of strings, got {tokens!r:.40}")
     rows = config.n_latents if matrix is None else len(matrix)
     if matrix is None and tokens is not None:
         rows = len(tokens)
@@ -172,14 +198,26 @@ def as_words(
             f"expected one token per row of embeddings, got {len(tokens)} tokens and {rows} rows"
         )
     ids = np.arange(rows) if vocabulary is None else _as_ids(vocabulary, rows)
-    names = tuple(f"latent {i}" if tokens is None else str(tokens[i]) for i in ids.tolist())
     if len(ids) < 2:
         raise ShapeError(f"expected two or more latents, got {len(ids)}")
-    return Words(None if matrix is None else matrix[ids], names, ids)
+    names = tuple(f"latent {i}" if tokens is None else tokens[i] for i in ids.tolist())
+    others = [name for name in names if not isinstance(name, str)]
+    if others:
+        raise ShapeError(f"expected tokens as strings, got {others[0]!r}")
+    start = None if matrix is None else matrix[ids]
+    if start is not None and (start == start[0]).all():
+        raise ShapeError(
+            f"expected word embeddings that differ, got {len(ids)} rows of {start[0, :3]}...: "
+            "leave them out to start from random ones"
+        )
+    return Words(start, tuple(map(str, names)), ids)
 
 
 def _as_ids(vocabulary: ArrayLike, rows: int) -> NDArray[np.int64]:
-    ids = np.asarray(vocabulary)
+    try:
+        ids = np.asarray(vocabulary)
+    except ValueError as error:
+        raise ShapeError(f"expected a vocabulary of row numbers, got {error}") from error
     fits = ids.ndim == 1 and ids.dtype.kind in "iu" and len(np.unique(ids)) == len(ids)
     if not fits or not ids.size or ids.min() < 0 or ids.max() >= rows:
         raise ShapeError(
@@ -209,27 +247,28 @@ def as_captions(
         One bag of words per text, or None.
 
     Raises:
-        ConfigError: If expansion, or the start of the head, wants captions and has none.
+        ConfigError: If expansion or the start of the head asks for captions and there are
+            none, or none of theirs has a word among the latents.
         ShapeError: If there is not one caption per text.
     """
-    wanted = None
+    needs = f"JointConfig(head_start={config.head_start!r})"
     if config.expansion != "free":
-        wanted = f"JointConfig(expansion={config.expansion!r})"
-    elif config.head_start == "captions":
-        wanted = "JointConfig(head_start='captions')"
+        needs = f"JointConfig(expansion={config.expansion!r})"
     if captions is None:
-        if wanted:
+        if config.expansion != "free" or config.head_start == "captions":
             raise ConfigError(
-                f"expected captions=, the token ids of every text, got none with {wanted}"
+                f"expected captions=, the token ids of every text, got none with {needs}"
             )
         return None
-    if len(captions) != n_texts:
-        raise ShapeError(f"expected one caption per text, got {len(captions)} for {n_texts} texts")
-    bags = bag_of_words(captions, words.token_ids, special)
-    if wanted and not bags.nnz:
+    lists = token_lists(captions)
+    if len(lists) != n_texts:
+        raise ShapeError(f"expected one caption per text, got {len(lists)} for {n_texts} texts")
+    bags = bag_of_words(lists, words.token_ids, special)
+    unused = config.expansion == "free" and config.head_start == "random"
+    if not bags.nnz and not unused:
         raise ConfigError(
             f"expected captions with words among the {len(words.tokens)} latents for "
-            f"{wanted}, got none in {n_texts} captions"
+            f"{needs}, got none in {n_texts} captions: are the ids those of the embeddings?"
         )
     return bags
 
@@ -250,6 +289,8 @@ def as_affine(name: str, given: Any, width: int) -> Affine | None:
     """
     if given is None:
         return None
+    if isinstance(given, tuple) and len(given) != 2:
+        raise ShapeError(f"expected {name}=(weight, bias), got a tuple of {len(given)}")
     weight, bias = given if isinstance(given, tuple) else (given, None)
     matrix = as_matrix(f"the weight of {name}", weight)
     if matrix.shape[1] != width:

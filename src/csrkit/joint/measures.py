@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
-from csrkit.joint.captions import bag_of_words
-from csrkit.joint.inputs import as_matrix, as_pairs
+from csrkit.joint.captions import bag_of_words, token_lists
+from csrkit.joint.inputs import as_matrix, as_pairs, as_rows_of_both
 from csrkit.metrics import hit_rate_at, mrr_at, posting_cost
+from csrkit.model.rows import check_width
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -152,11 +153,12 @@ def measure(
     both = _Both(model, texts[rows], images[columns], k_text, k_image)
     share = None
     if captions is not None:
-        if len(captions) != len(texts):
+        lists = token_lists(captions)
+        if len(lists) != len(texts):
             raise ShapeError(
-                f"expected one caption per text, got {len(captions)} for {len(texts)} texts"
+                f"expected one caption per text, got {len(lists)} for {len(texts)} texts"
             )
-        words = bag_of_words([captions[row] for row in rows], model.token_ids, special)
+        words = bag_of_words([lists[row] for row in rows], model.token_ids, special)
         share = caption_share(words, both.image, local)
     return Quality(
         sparse=_ways(both.sparse, local),
@@ -171,14 +173,14 @@ def measure(
 
 
 def caption_share(
-    words: SparseVectors, images: SparseVectors, pairs: NDArray[np.int64], n: int = TOP_WORDS
+    words: SparseVectors, images: SparseVectors, pairs: ArrayLike, n: int = TOP_WORDS
 ) -> float:
     """Measure whether codes can be read: do the words of a caption lead its image's code?
 
     Args:
         words: The words of each caption, see `JointModel.latents_of`.
         images: The codes of the images.
-        pairs: int64 (m, 2), rows of both.
+        pairs: Whole numbers (m, 2), rows of both.
         n: Heaviest latents of an image that count.
 
     Returns:
@@ -186,8 +188,11 @@ def caption_share(
         the n heaviest latents of the image; in [0, 1]. By chance it is n / n_latents.
 
     Raises:
-        ShapeError: If no caption has a word.
+        ShapeError: If no caption has a word, the codes are of two widths, or a pair holds no
+            rows of theirs.
     """
+    check_width(images, words.dim)
+    pairs = as_rows_of_both(pairs, len(words), len(images))
     asked, best = words[pairs[:, 0]], images.top(n)[pairs[:, 1]]
     shared = (asked.to_scipy() != 0).multiply(best.to_scipy() != 0).sum(axis=1)
     filled = asked.counts > 0

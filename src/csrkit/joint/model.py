@@ -27,6 +27,7 @@ from csrkit.joint.spec import JointSpec, array_shapes
 from csrkit.joint.start import Affine
 from csrkit.model.arrays import add_to_digest, freeze_
 from csrkit.model.rows import check_width
+from csrkit.tensors import is_tensor, tensor_to_numpy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -301,8 +302,8 @@ class JointModel:
         Raises:
             ShapeError: If one of them is not a single vector of its tower's width.
         """
-        ours = self.encode_text(np.asarray(text)[None])
-        theirs = self.encode_image(np.asarray(image)[None])
+        ours = self.encode_text(_one("text", text, self.spec.text_dim))
+        theirs = self.encode_image(_one("image", image, self.spec.image_dim))
         latents, at, also_at = np.intersect1d(
             ours.indices, theirs.indices, assume_unique=True, return_indices=True
         )
@@ -345,6 +346,14 @@ class JointModel:
         from csrkit.joint.files import save
 
         save(self, Path(path))
+
+
+def _one(name: str, vector: ArrayLike, dim: int) -> NDArray[Any]:
+    """Return one vector as a batch."""
+    row = tensor_to_numpy(vector) if is_tensor(vector) else np.asarray(vector)
+    if row.shape != (dim,):
+        raise ShapeError(f"expected one {name} vector of shape ({dim},), got {row.shape}")
+    return row[None]
 
 
 def load(path: str | Path) -> JointModel:

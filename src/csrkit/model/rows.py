@@ -61,8 +61,10 @@ def check_width(codes: SparseVectors, n_latents: int) -> None:
         n_latents: Width of the model's codes.
 
     Raises:
-        ShapeError: If theirs is another.
+        ShapeError: If theirs is another, or it is something else.
     """
+    if not isinstance(codes, SparseVectors):
+        raise ShapeError(f"expected codes, SparseVectors, got {type(codes).__name__}")
     if codes.dim != n_latents:
         raise ShapeError(
             f"expected codes of width {n_latents}, got {codes.dim}: they come from another model"
