@@ -16,7 +16,7 @@ from csrkit.evaluation.csr import coded, lexical, refitted
 from csrkit.evaluation.machine import machine
 from csrkit.evaluation.measure import TIMED, measured
 from csrkit.evaluation.published import NAME, library, published
-from csrkit.evaluation.stored import embedded
+from csrkit.evaluation.stored import TELLS_BLOCKS, embedded
 from csrkit.evaluation.trial import Known, Trial, trial
 from csrkit.model import CSRModel
 from csrkit.report import Report, Row
@@ -210,20 +210,29 @@ def _notes(data: Trial, *, decodes: bool) -> Iterator[str]:
             '"csr + codes" is a store of its own: of refitted codes (CSRModel.refit) without '
             "residual bits; the other rows share one of codes with bits."
         )
-    if embedded():
-        yield (
-            "CSR codes were searched in Qdrant's embedded engine, and their bytes are what it "
-            "takes on disk for vectors and ids, plus 12 bytes per posting where it keeps these in "
-            "memory; payloads and log are not counted. Baselines are bare arrays of faiss, to "
-            "which an engine would add."
-        )
-    else:
-        yield (
-            "CSR codes were searched in MemoryStore, the reference in Python, because "
-            "qdrant-edge-py is not installed: its times and bytes are not those of an engine."
-        )
+    yield from _engine_notes()
     if data.subsets:
         yield (
             "Filters keep a random share of the documents; faiss applies them while it walks a "
             "graph, and engines that scan under strict filters find more there."
+        )
+
+
+def _engine_notes() -> Iterator[str]:
+    if not embedded():
+        yield (
+            "CSR codes were searched in MemoryStore, the reference in Python, because "
+            "qdrant-edge-py is not installed: its times and bytes are not those of an engine."
+        )
+        return
+    yield (
+        "CSR codes were searched in Qdrant's embedded engine, and their bytes are what it "
+        "takes on disk for vectors and ids, plus 12 bytes per posting where it keeps these in "
+        "memory; payloads and log are not counted. Baselines are bare arrays of faiss, to "
+        "which an engine would add."
+    )
+    if not TELLS_BLOCKS:
+        yield (
+            "This system does not tell what a file takes on disk, so bytes of CSR codes are the "
+            "lengths of the engine's files, which it makes longer than what is in them."
         )

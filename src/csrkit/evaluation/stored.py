@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from csrkit.baselines import Subset
     from csrkit.vectors import SparseVectors
 
-__all__ = ["Rows", "Stored", "embedded", "stored"]
+__all__ = ["TELLS_BLOCKS", "Rows", "Stored", "embedded", "stored"]
 
+TELLS_BLOCKS = hasattr(os.stat_result, "st_blocks")  # not on Windows
 FIELD = "bucket"  # of the payload, for the filters
 # an entry of a posting list: in the engine's mutable index a uint32 id, a float32 weight and
 # the float32 maximum of those after it; in MemoryStore an int64 row and a float64 weight
@@ -156,6 +158,12 @@ def _disk_bytes(folder: Path, codes: SparseVectors) -> tuple[float, float]:
         residual = any(name.endswith("_residual") for name in names)
         index = any(name.startswith("vector_index") for name in names)
         kind = "residuals" if residual else "index" if index else "codes"
-        parts[kind] += 512 * path.stat().st_blocks  # files are longer than what is in them
+        parts[kind] += _taken(path)
     postings = parts["index"] or codes.nnz * _EDGE_POSTING
     return (parts["codes"] + postings) / len(codes), parts["residuals"] / len(codes)
+
+
+def _taken(path: Path) -> int:
+    """Return the bytes that the disk gave a file; its length, which is more, if it is not told."""
+    found = path.stat()
+    return 512 * found.st_blocks if TELLS_BLOCKS else found.st_size
