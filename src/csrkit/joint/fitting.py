@@ -156,51 +156,68 @@ def _check_config(config: JointConfig) -> None:
 
 
 def resolved(config: JointConfig, inputs: Inputs) -> JointConfig:
-    """Decide the adapter and the width of the shared space.
+    """Decide the adapter, the width of the shared space, and where the head starts.
 
     Args:
         config: Settings.
         inputs: Checked inputs.
 
     Returns:
-        Settings whose adapter and dim are no default.
+        Settings whose adapter, dim and head_start are decided.
 
     Raises:
         ConfigError: If they contradict each other or the inputs.
         ShapeError: If a row is zero and the adapter leaves it so.
-    """
-    text, image = inputs.text_projection, inputs.image_projection
+    """  # noqa: DOC502  # raised by helpers
     if config.head_start == "auto":
         start = "random" if inputs.captions is None else "captions"
         config = config.resolved(head_start=start)
-    widths = inputs.text.shape[1], inputs.image.shape[1]
+    kind = _adapter(config, inputs)
+    if kind == "projection":
+        return config.resolved(adapter=kind, dim=_projected_dim(config, inputs))
+    _check_shared_space(kind, config, inputs)
+    return config.resolved(adapter=kind, dim=inputs.text.shape[1])
+
+
+def _adapter(config: JointConfig, inputs: Inputs) -> str:
+    """Decide the adapter, and refuse projections that nothing would start from."""
+    text, image = inputs.text_projection, inputs.image_projection
     if (text is None) != (image is None):
         one = "text_projection" if image is None else "image_projection"
         raise ConfigError(f"expected both projections or none, got {one} alone")
-    kind = config.adapter
-    if kind == "auto":
-        same = widths[0] == widths[1] and config.dim in (None, widths[0])
-        kind = "residual" if text is None and same else "projection"
-    if kind != "projection":
-        if text is not None:
-            raise ConfigError(
-                f"expected adapter='projection' to start from text_projection, got {kind!r}"
+    if config.adapter == "auto":
+        width = inputs.text.shape[1]
+        same = inputs.image.shape[1] == width and config.dim in (None, width)
+        return "residual" if text is None and same else "projection"
+    if config.adapter != "projection" and text is not None:
+        raise ConfigError(
+            f"expected adapter='projection' to start from text_projection, got {config.adapter!r}"
+        )
+    return config.adapter
+
+
+def _check_shared_space(kind: str, config: JointConfig, inputs: Inputs) -> None:
+    """Refuse sides that share no space, and rows that have no place in it."""
+    widths = inputs.text.shape[1], inputs.image.shape[1]
+    if widths[0] != widths[1] or config.dim not in (None, widths[0]):
+        raise ConfigError(
+            f"expected sides of one width, and dim None or that width, for adapter={kind!r}, "
+            f"got texts of {widths[0]}, images of {widths[1]}, dim={config.dim}"
+        )
+    for name, rows in (("text", inputs.text), ("image", inputs.image)):
+        empty = ~rows.any(axis=1)
+        if empty.any():
+            raise ShapeError(
+                f"expected rows with a direction for adapter={kind!r}, which has no bias, "
+                f"got {name} row {int(empty.argmax())} all zeros"
             )
-        if widths[0] != widths[1] or config.dim not in (None, widths[0]):
-            raise ConfigError(
-                f"expected sides of one width, and dim None or that width, for adapter={kind!r}, "
-                f"got texts of {widths[0]}, images of {widths[1]}, dim={config.dim}"
-            )
-        for name, rows in (("text", inputs.text), ("image", inputs.image)):
-            empty = ~rows.any(axis=1)
-            if empty.any():
-                raise ShapeError(
-                    f"expected rows with a direction for adapter={kind!r}, which has no bias, "
-                    f"got {name} row {int(empty.argmax())} all zeros"
-                )
-        return config.resolved(adapter=kind, dim=widths[0])
+
+
+def _projected_dim(config: JointConfig, inputs: Inputs) -> int:
+    """Decide the width of the space that projections lead to."""
+    text, image = inputs.text_projection, inputs.image_projection
     if text is None or image is None:
-        return config.resolved(adapter=kind, dim=config.dim or min(256, *widths))
+        return config.dim or min(256, inputs.text.shape[1], inputs.image.shape[1])
     dims = {len(text.bias), len(image.bias), config.dim or len(text.bias)}
     if len(dims) > 1:
         raise ConfigError(
@@ -208,4 +225,4 @@ def resolved(config: JointConfig, inputs: Inputs) -> JointConfig:
             f"{len(text.bias)}, an image_projection of dim {len(image.bias)} and "
             f"JointConfig(dim={config.dim})"
         )
-    return config.resolved(adapter=kind, dim=len(text.bias))
+    return len(text.bias)

@@ -128,33 +128,22 @@ def train(
     size = min(config.batch_size, len(pairs))
     per_epoch = max(1, len(pairs) // size)
     total = config.epochs * per_epoch
-    optimizer = _optimizer(model, config)
-    control = ExpansionControl(config, captions, total, generator)
-    ramp = max(1, round(config.ramp * total))
-    text_ramp, image_ramp = (
-        QuadraticRamp(weight, ramp) for weight in (config.text_penalty, config.image_penalty)
-    )
+    steps = _steps(model, _batches(pairs, size, generator), config, total, captions, generator)
     best, kept = Trained(0, None), None
     bar = tqdm(total=total, unit="step", desc="joint.fit", disable=not progress)
     try:
         with bar:
-            for step, batch in zip(range(total), _batches(pairs, size, generator), strict=False):
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * _rate(step, total, config.warmup)
-                weights = text_ramp(step), image_ramp(step)
-                loss = _loss(model, batch, config, control.mask(batch[:, 0], step), weights)
-                _step(model, optimizer, loss)
+            for step, loss in enumerate(steps, start=1):
                 bar.update()
-                if (step + 1) % per_epoch:
+                if step % per_epoch:
                     continue
                 if not _is_finite(model):
-                    return _diverged(model, kept, best, config, step + 1)
+                    return _diverged(model, kept, best, config, step)
                 rate = None if held_out is None else hit_rate(model, held_out)
                 if rate is None or best.hit_rate is None or rate >= best.hit_rate:
-                    best, kept = Trained(step + 1, rate), _copy(model)
-                bar.set_postfix_str(
-                    f"loss {loss.item():.3f}" + (f", hit {rate:.3f}" if rate else "")
-                )
+                    best, kept = Trained(step, rate), _copy(model)
+                found = "" if rate is None else f", hit {rate:.3f}"
+                bar.set_postfix_str(f"loss {loss.item():.3f}{found}")
     except KeyboardInterrupt:
         if kept is None:
             raise
@@ -164,6 +153,30 @@ def train(
     assert kept is not None  # there is at least one epoch
     model.load_state_dict(kept)
     return best
+
+
+def _steps(
+    model: JointModule,
+    batches: Iterator[Tensor],
+    config: JointConfig,
+    total: int,
+    captions: SparseVectors | None,
+    generator: torch.Generator,
+) -> Iterator[Tensor]:
+    """Train step by step, and yield the loss of each."""
+    optimizer = _optimizer(model, config)
+    control = ExpansionControl(config, captions, total, generator)
+    ramp = max(1, round(config.ramp * total))
+    text_ramp, image_ramp = (
+        QuadraticRamp(weight, ramp) for weight in (config.text_penalty, config.image_penalty)
+    )
+    for step, batch in zip(range(total), batches, strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * _rate(step, total, config.warmup)
+        weights = text_ramp(step), image_ramp(step)
+        loss = _loss(model, batch, config, control.mask(batch[:, 0], step), weights)
+        _step(model, optimizer, loss)
+        yield loss
 
 
 def _loss(
