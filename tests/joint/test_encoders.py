@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from csrkit import joint
-from csrkit.errors import ConfigError, ShapeError
+from csrkit.errors import ConfigError, FormatError, ShapeError
 
 transformers = pytest.importorskip("transformers")
 
@@ -247,10 +247,56 @@ def test_what_has_no_place_in_a_checkpoint_is_refused(
         towers.adopt_(towers.fit(*inputs, config=QUICK, progress=False))
     with pytest.raises(ConfigError, match=r"freeze to be 'proj' or 'last_layer', got 'all'"):
         towers.fit(*inputs, freeze="all")  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match=r"input_ids of shape \(n, length\), got \(9,\)"):
-        towers.text_vectors({"input_ids": inputs[0]["input_ids"][0]})
-    with pytest.raises(ShapeError, match=r"\(n, channels, height, width\), got \(3, 16, 16\)"):
-        towers.image_vectors(inputs[1][0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda ids: {"input_ids": ids[0]},
+            r"input_ids of shape \(n, length\) .*, got .* of \(9,\)",
+        ),
+        (lambda ids: {"input_ids": ids.float()}, r"whole numbers, got torch.float32 of"),
+        (lambda ids: ["a dog"], r"the tensors of a tokenizer, .* got list"),
+        (
+            lambda ids: {"input_ids": ids + 10**6},
+            r"token ids below 60, got 1000000 to .* tokenizer",
+        ),
+        (lambda ids: {"input_ids": ids.repeat(1, 9)}, r"at most 16 tokens, got 81: .*truncate"),
+        (
+            lambda ids: {"input_ids": ids, "attention_mask": ids[:3]},
+            r"shape \(40, 9\), got \(3, 9\)",
+        ),
+        (lambda ids: {"input_ids": ids, "attention_mask": [1]}, r"shape \(40, 9\), got list"),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_that_a_checkpoint_has_no_place_for(
+    kind: str, wrong: Any, message: str, inputs: tuple[dict[str, torch.Tensor], torch.Tensor]
+) -> None:
+    with pytest.raises(ShapeError, match=message):
+        TwoTower(checkpoint(kind)).text_vectors(wrong(inputs[0]["input_ids"]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_of_another_size(
+    kind: str, inputs: tuple[dict[str, torch.Tensor], torch.Tensor]
+) -> None:
+    towers, pixels = TwoTower(checkpoint(kind)), inputs[1]
+    for wrong in (pixels[0], pixels[:, :1], pixels.repeat(1, 1, 3, 3), pixels.numpy(), pixels[:0]):
+        with pytest.raises(ShapeError, match=r"tensor of shape \(n, 3, 16, 16\), got "):
+            towers.image_vectors(wrong)
+    for size in (0, -1, 2.5, True):
+        with pytest.raises(ConfigError, match=r"expected a batch_size from 1, got"):
+            towers.image_vectors(pixels, batch_size=size)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    for name in (str(tmp_path / "nowhere"), str(tmp_path)):
+        with pytest.raises(
+            FormatError, match=rf"folder or hub name of a checkpoint, got '{name}': "
+        ):
+            TwoTower.from_pretrained(name)
 
 
 def test_other_architectures_are_to_bring_arrays(tmp_path: Path) -> None:

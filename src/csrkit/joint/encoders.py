@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from csrkit.errors import ConfigError, MissingExtra, ShapeError
+from csrkit.errors import ConfigError, FormatError, MissingExtra, ShapeError
 from csrkit.joint.fitting import checked_inputs, resolved
 from csrkit.joint.start import Affine
 
@@ -28,7 +28,15 @@ try:
 except ImportError as missing:
     raise MissingExtra("torch", "joint", "csrkit.joint.encoders") from missing
 
-from csrkit.joint.towers import Module, Tail, Tower, as_numpy, vectors_of
+from csrkit.joint.towers import (
+    Module,
+    Tail,
+    Tower,
+    as_numpy,
+    image_inputs,
+    text_inputs,
+    vectors_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -124,21 +132,20 @@ class TwoTower:
 
         Raises:
             ConfigError: If it is a checkpoint of another architecture.
+            FormatError: If there is no checkpoint, or none that can be read.
             MissingExtra: If transformers is not installed.
-        """
+        """  # noqa: DOC502  # raised by helpers
         try:
             import transformers
         except ImportError as error:
             raise MissingExtra("transformers", "joint", "TwoTower.from_pretrained") from error
-        config: Any = transformers.AutoConfig.from_pretrained(name, **options)
+        config = _read(transformers.AutoConfig, name, options)
         if config.model_type not in _OF_TYPE:
             raise ConfigError(
                 f"expected a checkpoint of {', '.join(_OF_TYPE)}, got {name} of "
                 f"type {config.model_type!r}: bring its vectors as arrays to csrkit.joint.fit"
             )
-        return cls(
-            getattr(transformers, _OF_TYPE[config.model_type]).from_pretrained(name, **options)
-        )
+        return cls(_read(getattr(transformers, _OF_TYPE[config.model_type]), name, options))
 
     # -- what csrkit.joint.fit takes ----------------------------------------------
 
@@ -169,9 +176,12 @@ class TwoTower:
             float32 (n, width).
 
         Raises:
-            ShapeError: If there are no ``input_ids`` of two dimensions.
-        """
-        return vectors_of(self._text, _text_inputs(inputs), batch_size)
+            ConfigError: If batch_size is no whole number from 1.
+            ShapeError: If there are no ``input_ids`` of two dimensions, or none that the
+                checkpoint has places and embeddings for.
+        """  # noqa: DOC502  # raised by helpers
+        ready = text_inputs(inputs, self.model.config.text_config)
+        return vectors_of(self._text, ready, batch_size)
 
     def image_vectors(self, pixel_values: Tensor, *, batch_size: int = 64) -> Floats:
         """Run the image tower up to the vectors before its projection.
@@ -184,9 +194,11 @@ class TwoTower:
             float32 (n, width).
 
         Raises:
-            ShapeError: If the tensor has not four dimensions.
-        """
-        return vectors_of(self._image, _image_inputs(pixel_values), batch_size)
+            ConfigError: If batch_size is no whole number from 1.
+            ShapeError: If the tensor has not the checkpoint's channels, height and width.
+        """  # noqa: DOC502  # raised by helpers
+        ready = image_inputs(pixel_values, self.model.config.vision_config)
+        return vectors_of(self._image, ready, batch_size)
 
     # -- training -------------------------------------------------------------------
 
@@ -231,7 +243,8 @@ class TwoTower:
 
         if freeze not in ("proj", "last_layer"):
             raise ConfigError(f"expected freeze to be 'proj' or 'last_layer', got {freeze!r}")
-        ids = _text_inputs(text)
+        ids = text_inputs(text, self.model.config.text_config)
+        pixels = image_inputs(pixel_values, self.model.config.vision_config)
         inputs, config = checked_inputs(
             self.text_vectors(ids),
             self.image_vectors(pixel_values),
@@ -249,7 +262,7 @@ class TwoTower:
         if freeze == "proj":
             return run(inputs, config, progress=progress)
         with self._device_kept():
-            tails = Tail(self._text, ids), Tail(self._image, _image_inputs(pixel_values))
+            tails = Tail(self._text, ids), Tail(self._image, pixels)
             model = run(inputs, config, progress=progress, towers=tails)
         return model
 
@@ -285,24 +298,15 @@ class TwoTower:
                 parameter.requires_grad_(flag)
 
 
-def _text_inputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else None
-    if not isinstance(ids, Tensor) or ids.ndim != 2 or not len(ids):
-        got = type(inputs).__name__ if ids is None else tuple(getattr(ids, "shape", ()))
-        raise ShapeError(
-            f"expected the tensors of a tokenizer, input_ids of shape (n, length), got {got}"
-        )
-    mask = inputs.get("attention_mask")
-    return {"input_ids": ids} | ({} if mask is None else {"attention_mask": mask})
-
-
-def _image_inputs(pixel_values: Tensor) -> dict[str, Tensor]:
-    if not isinstance(pixel_values, Tensor) or pixel_values.ndim != 4 or not len(pixel_values):
-        got = tuple(getattr(pixel_values, "shape", ())) or type(pixel_values).__name__
-        raise ShapeError(
-            f"expected pixel_values as a tensor (n, channels, height, width), got {got}"
-        )
-    return {"pixel_values": pixel_values}
+def _read(kind: Any, name: str, options: Mapping[str, Any]) -> Any:
+    """Read one class of transformers from a folder or the hub."""
+    try:
+        return kind.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:  # transformers' own for whatever is not there
+        raise FormatError(
+            f"expected a local folder or hub name of a checkpoint, got {str(name)!r}: "
+            + str(error).partition("\n")[0]
+        ) from error
 
 
 def _captions(inputs: Mapping[str, Tensor]) -> list[list[int]]:

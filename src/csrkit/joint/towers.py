@@ -11,12 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from csrkit.errors import ConfigError, ShapeError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
 
-__all__ = ["Module", "Tail", "Tower", "as_numpy", "hidden_before_last", "vectors_of"]
+__all__ = [
+    "Module",
+    "Tail",
+    "Tower",
+    "as_numpy",
+    "hidden_before_last",
+    "image_inputs",
+    "text_inputs",
+    "vectors_of",
+]
 
 Module: TypeAlias = Any  # transformers' models and outputs are loosely typed
 
@@ -140,7 +151,12 @@ def vectors_of(tower: Tower, inputs: Mapping[str, Tensor], batch_size: int) -> F
 
     Returns:
         float32 (n, width), vectors before the projection.
+
+    Raises:
+        ConfigError: If batch_size is no whole number from 1.
     """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"expected a batch_size from 1, got {batch_size!r}")
     device = next(tower.model.parameters()).device
     n = len(next(iter(inputs.values())))
     blocks = []
@@ -148,6 +164,73 @@ def vectors_of(tower: Tower, inputs: Mapping[str, Tensor], batch_size: int) -> F
         part = {name: x[start : start + batch_size].to(device) for name, x in inputs.items()}
         blocks.append(as_numpy(tower.vectors(part)))
     return np.concatenate(blocks)
+
+
+def text_inputs(inputs: Mapping[str, Tensor], config: Module) -> dict[str, Tensor]:
+    """Check the tensors of a tokenizer against a checkpoint.
+
+    Args:
+        inputs: Its ``input_ids`` and, where texts are padded, ``attention_mask``; more is
+            left out.
+        config: Of the text tower.
+
+    Returns:
+        Ids, and the mask if there is one.
+
+    Raises:
+        ShapeError: If they are not of shape (n, length), or the tower has no places or
+            embeddings for them.
+    """
+    ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else None
+    if not isinstance(ids, Tensor) or ids.ndim != 2 or not len(ids) or ids.is_floating_point():
+        got = type(inputs if ids is None else ids).__name__
+        if isinstance(ids, Tensor):
+            got = f"{ids.dtype} of {tuple(ids.shape)}"
+        raise ShapeError(
+            "expected the tensors of a tokenizer, input_ids of shape (n, length) and whole "
+            f"numbers, got {got}"
+        )
+    if ids.shape[1] > config.max_position_embeddings:
+        raise ShapeError(
+            f"expected texts of at most {config.max_position_embeddings} tokens, got "
+            f"{ids.shape[1]}: let the tokenizer truncate them"
+        )
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= config.vocab_size:
+        raise ShapeError(
+            f"expected token ids below {config.vocab_size}, got {low} to {high}: "
+            "is the tokenizer this checkpoint's?"
+        )
+    mask = inputs.get("attention_mask")
+    if mask is None:
+        return {"input_ids": ids}
+    if not isinstance(mask, Tensor) or mask.shape != ids.shape:
+        given = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+        raise ShapeError(f"expected an attention_mask of shape {tuple(ids.shape)}, got {given}")
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def image_inputs(pixel_values: Tensor, config: Module) -> dict[str, Tensor]:
+    """Check the tensor of an image processor against a checkpoint.
+
+    Args:
+        pixel_values: (n, channels, height, width).
+        config: Of the image tower.
+
+    Returns:
+        The tensor, by the name that the tower calls it.
+
+    Raises:
+        ShapeError: If it is anything else, or of another size.
+    """
+    channels = getattr(config, "num_channels", 3)  # BLIP's does not say
+    size = (channels, config.image_size, config.image_size)
+    told = f"expected pixel_values as a tensor of shape (n, {', '.join(map(str, size))})"
+    if not isinstance(pixel_values, Tensor):
+        raise ShapeError(f"{told}, got {type(pixel_values).__name__}")
+    if tuple(pixel_values.shape[1:]) != size or not len(pixel_values):
+        raise ShapeError(f"{told}, got {tuple(pixel_values.shape)}")
+    return {"pixel_values": pixel_values}
 
 
 def as_numpy(tensor: Tensor) -> Floats:
