@@ -46,7 +46,7 @@ def fit(
         pairs: Whole numbers (m, 2), the rows of text and image that belong together; a text or
             an image may be in many. None: row i belongs to row i.
         embeddings: (v, width), word embeddings whose clone E starts from, such as those of the
-            text encoder. None starts from random ones: as accurate, but latents mean nothing.
+            text encoder. None starts from random ones: as accurate, and harder to read.
         tokens: v strings, the words of these rows.
         vocabulary: Rows of embeddings to keep as latents, see `frequent_tokens`. None keeps all.
         captions: For each text the ids of its tokens, as rows of embeddings. They tie latents
