@@ -273,4 +273,14 @@ KINDS = (
         most=20_000,
         place="memory and folder",
     ),
+    Kind(
+        store="`OpenSearchStore`",
+        tested="opensearch-py 3.2.0 to a stand-in that scores as Lucene does; no server",
+        in_place="no",
+        filters="queries of OpenSearch, over declared keys of payloads",
+        search="exact, of values in 9 bits",
+        limits="1,024 latents per query, 10,000 hits",
+        relaxed="negative weights of a query: OpenSearch refuses them",
+        opened=None,
+    ),
 )
