@@ -96,7 +96,8 @@ def test_many_codes_and_queries_go_in_batches(client: OpenSearch, server: Server
     store.upsert(range(1201), codes, [{"row": row} for row in range(1201)])
     before = len(server.seen)
     store.upsert(range(1201), codes)  # keeps the payloads, so reads them
-    assert [path.split("?")[0][6:] for _, path, _ in server.seen[before:]] == ["_mget", "_bulk"] * 3
+    paths = [path.split("?")[0][6:] for _, path, _ in server.seen[before:]]
+    assert paths == ["_mapping", *["_mget", "_bulk"] * 3]
     assert store.fetch(range(1201)) == codes
     store.delete(range(2, 1201))
     assert store.count() == 2
@@ -215,8 +216,9 @@ def test_a_server_that_is_gone(server: Server, client: OpenSearch) -> None:
         lambda: store.search(random_codes(0, 1)),
         lambda: store.fetch([1]),
         lambda: store.delete([1]),
-        lambda: store.upsert([2], random_codes(0, 1)),
     ]
     for call in calls:
         with pytest.raises(StoreError, match=r"index 'docs': cannot .*no such index \[docs\]"):
             call()
+    store.upsert([2], random_codes(0, 1))  # makes it anew, and not as a bulk alone would
+    assert (store.count(), server.indices["docs"].mappings["dynamic"]) == (1, False)

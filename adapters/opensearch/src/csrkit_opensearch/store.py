@@ -76,7 +76,8 @@ class OpenSearchStore(Holder):
         """Insert or replace codes, payloads and residuals; see `ResidualStore.upsert`."""
         checked = checks.checked_upsert(ids, codes, payloads, self._known, residuals)
         rows.check(checked)
-        if checked.ids and not (self._known or self._refresh()):
+        # each time: a bulk would make an index that is gone again, without the mapping
+        if checked.ids and not self._refresh():
             self._index.make(self._noted(checked))
             self._refresh()
         checks.checked_held(checked, self._known)
