@@ -43,7 +43,6 @@ from _texts import Data, Domain, bm25, load_data, load_transfer, relevance, trip
 from csrkit.llm import Backbone, LLMConfig, LLMRetriever, adapt, fit, load_backbone
 from csrkit.metrics import posting_cost
 
-SCALE = 20.0  # of the teacher's cosines
 LOSSES = ("cl", "kd", "cl_kd")
 
 
@@ -126,7 +125,8 @@ def settings(width: int, head: str, loss: str, seed: int, options: argparse.Name
         negatives=options.negatives,
         learning_rate=rate_of(width, options),
         lora_rank=options.lora,
-        teacher_scale=SCALE,
+        # cosines of a dense student that are the teacher's leave nothing to learn then
+        teacher_scale=1 / options.dense_temperature if head == "dense" else options.teacher_scale,
         sparse_temperature=options.sparse_temperature,
         dense_temperature=options.dense_temperature,
         renormalize=True,
@@ -305,6 +305,7 @@ def parse() -> argparse.Namespace:
     add("--negatives", type=int, default=3)
     add("--sparse-temperature", type=float, default=0.3)
     add("--dense-temperature", type=float, default=0.1)
+    add("--teacher-scale", type=float, default=20.0, help="of its cosines, for the sparse head")
     add("--rate", type=float, default=2e-3, help="at width 64; it falls as the width grows")
     add("--active", type=int, default=256, help="active latents of a document at the start")
     add("--query-flops", type=float, default=0.3)
