@@ -148,11 +148,13 @@ def main() -> None:
         if options.only in (None, name):
             rival = kind(codes, payloads, queries)
             with tempfile.TemporaryDirectory(dir=memory()) as folder:
-                loads.append([f"{rival.name}: {rival.how}", *loading(rival, Path(folder), sizes)])
+                if rival.is_loaded:
+                    row = [f"{rival.name}: {rival.how}", *loading(rival, Path(folder), sizes)]
+                    loads.append(row)
                 searches.append([rival.name, *searching(rival, Path(folder), sizes)])
     speeds = ["codes/s, rows made", "vendor", "adapter", "of the vendor's"]
     costs = ["CPU us/code, rows made", "vendor", "adapter", "of the vendor's"]
-    print(table(["loading", *speeds, *costs], loads), "\n")
+    print(table(["loading", *speeds, *costs], loads), "\n") if loads else None
     head = ["vendor, us", "adapter, us", "vendor, CPU us", "adapter, CPU us", "more, us", "more"]
     print(table(["one query", *head], searches))
 

@@ -97,7 +97,7 @@ def save(folder: Path, table: Table, held: Held, index: Index | None, indexed: i
         np.save(f"{base}.residuals.npy", table.residuals)
         with open(f"{base}.rows.jsonl", "w", encoding="utf-8") as file:
             for row, one in enumerate(table.ids):
-                load = table.payloads.get(one, b"null").decode()
+                load = table.payloads[row].decode()
                 file.write(f"[{json.dumps(one)}, {load}]\n" if table.is_live(row) else "null\n")
         if index is not None:
             index.save(base)

@@ -86,7 +86,7 @@ class Index:
         if not len(indices):
             return []
         is_few = indices[-1] < _FEW
-        words = self._words[indices] if is_few else indices.astype(self._words.dtype)
+        words = self._words.take(indices) if is_few else indices.astype(self._words.dtype)
         try:
             found = self._native.search("", words, values, top, *knobs)
         except BaseException as error:

@@ -62,7 +62,7 @@ def _weights(query: SparseVectors, latents: NDArray[np.int32]) -> NDArray[np.flo
     asked, values = query.indices, query.values
     if query.dim <= max(_QUICK, len(latents)):
         every = np.zeros(query.dim)
-        every[asked] = values
+        every.put(asked, values)
         return every.take(latents)
     where = asked.searchsorted(latents)
     where[where == len(asked)] = 0

@@ -63,12 +63,15 @@ class Seeker:
         if first < len(codes):
             found += self._scan(query, first, limit, keep)
         found.sort(key=itemgetter(0), reverse=True)  # equal ones stay as they came
-        ids, payloads, hits = self._table.ids, self._table.payloads, []
-        for score, row in found[:limit]:
-            if score:
-                load = payloads.get(ids[row])
-                hits.append(Hit(ids[row], score, from_json(load) if load else None))
-        return hits
+        return self._named([(score, row) for score, row in found[:limit] if score])
+
+    def _named(self, found: list[tuple[float, int]]) -> list[Hit]:
+        ids, payloads = self._table.ids, self._table.payloads
+        loads = b"[%b]" % b",".join([payloads[row] for _, row in found])
+        copies = from_json(loads, cache_strings="keys")
+        return [
+            Hit(ids[row], score, load) for (score, row), load in zip(found, copies, strict=True)
+        ]
 
     def _scan(
         self, query: SparseVectors, first: int, limit: int, keep: Filter | None

@@ -17,6 +17,8 @@ from csrkit.vectors import SparseVectors
 
 __all__ = ["Table"]
 
+_NONE = b"null"
+
 
 class Table:
     """What is stored, in memory.
@@ -24,19 +26,24 @@ class Table:
     Attributes:
         ids: Id of each row, dead ones included.
         row_of: Row of each id that is stored.
-        payloads: JSON of the payload of each id that has one: a hit gets a copy of its own.
+        payloads: JSON of the payload of each row, or null: a hit gets a copy of its own.
     """
 
     def __init__(self) -> None:
         self.ids: list[int | str] = []
         self.row_of: dict[int | str, int] = {}
-        self.payloads: dict[int | str, bytes] = {}
+        self.payloads: list[bytes] = []
         self._codes: list[SparseVectors] = []
         self._residuals: list[NDArray[np.uint8]] = []
 
     def put(self, upsert: Upsert) -> None:
         """Add rows; those of the same ids before them die."""
         first = len(self.ids)
+        if upsert.payloads is None:
+            olds = [self.row_of.get(one) for one in upsert.ids]
+            self.payloads += [_NONE if old is None else self.payloads[old] for old in olds]
+        else:
+            self.payloads += [to_json(load) if load else _NONE for load in upsert.payloads]
         self.ids += upsert.ids
         self._codes.append(upsert.codes)
         rest = upsert.residuals
@@ -44,21 +51,17 @@ class Table:
             np.zeros((len(upsert.ids), 0), np.uint8) if rest is None else rest.copy()
         )
         self.row_of.update(zip(upsert.ids, range(first, len(self.ids)), strict=True))
-        for one, load in zip(upsert.ids, upsert.payloads or [], strict=False):
-            self.payloads.pop(one, None)
-            if load:
-                self.payloads[one] = to_json(load)
 
     def drop(self, ids: Sequence[int | str]) -> None:
         """Let rows die."""
         for one in ids:
-            self.row_of.pop(one, None)
-            self.payloads.pop(one, None)
+            row = self.row_of.pop(one, None)
+            if row is not None:
+                self.payloads[row] = _NONE
 
     def payload(self, row: int) -> dict[str, Any]:
         """Return a copy of the payload of a row, empty if it has none."""
-        load = self.payloads.get(self.ids[row])
-        return from_json(load) if load else {}
+        return from_json(self.payloads[row]) or {}
 
     def is_live(self, row: int) -> bool:
         """Tell whether a row is the one of its id."""
@@ -88,5 +91,6 @@ class Table:
         if self._codes and not self.is_whole:
             live = sorted(self.row_of.values())
             self._codes, self._residuals = [self.codes[live]], [self.residuals[live]]
+            self.payloads = [self.payloads[row] for row in live]
             self.ids = [self.ids[row] for row in live]
             self.row_of = {one: row for row, one in enumerate(self.ids)}
