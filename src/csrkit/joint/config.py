@@ -128,7 +128,8 @@ class JointConfig(BaseModel):
     expansion: Literal["free", "batch", "sample"] = "free"
     """Probabilistic Expansion Control: whether in training a text's code may fire latents that
     are no tokens of its caption. "free": always. "batch": drawn once per batch, as published;
-    "sample": once per text. Both start at never and end at always; both need ``captions``."""
+    "sample": once per text, which leaves far shorter codes. Both start at never and end at
+    always; both need ``captions``."""
 
     expansion_ramp: float = Field(default=0.95, gt=0, le=1)
     """Share of the steps over which the probability of expansion rises from 0 to 1."""
