@@ -248,6 +248,7 @@ def parse() -> argparse.Namespace:
     add("--encoder", type=Path, help="local folder of the BERT whose words become latents")
     add("--latents", type=int, default=2000, help="words to keep of it")
     add("--epochs", type=int, default=6)
+    add("--whiten", action="store_true", help="start E at whitened word embeddings")
     add("--head", choices=["captions", "random"], default="captions", help="random: as published")
     return parser.parse_args()
 
@@ -269,10 +270,10 @@ def main() -> None:
         }
     for name, make in names.items():
         forget()
-        about = f"head started by {options.head}; seeds {seeds}"
+        about = f"head started by {options.head}, whiten={options.whiten}; seeds {seeds}"
         heading(f"Joint training: {name}", about, toy=options.toy)
         tasks = {seed: make(seed) for seed in seeds}
-        given = {"epochs": options.epochs, "head_start": options.head}
+        given = {"epochs": options.epochs, "head_start": options.head, "whiten": options.whiten}
         tasks = {s: task.with_settings(**given) for s, task in tasks.items()}
         if options.toy:
             tasks = {s: one.with_settings(epochs=1, batch_size=64) for s, one in tasks.items()}

@@ -9,7 +9,7 @@ import scipy.linalg
 from csrkit import joint
 from csrkit.errors import ConfigError
 from csrkit.joint.captions import bag_of_words
-from csrkit.joint.start import towards_words
+from csrkit.joint.start import towards_words, whitened
 from csrkit.vectors import SparseVectors
 
 from .conftest import WORDS, Scenes, fitted, quick
@@ -98,3 +98,19 @@ def test_a_start_from_captions_asks_for_them(data: Scenes) -> None:
         joint.fit(*rows, config=config, progress=False)
     with pytest.raises(ConfigError, match=r"among the 4096 latents for .* got none in 600"):
         joint.fit(*rows, captions=[[-1]] * 600, config=config, progress=False)
+
+
+def test_whitened_words_point_all_ways_alike(data: Scenes, unseen: Scenes) -> None:
+    rng = np.random.default_rng(4)
+    skewed = (rng.normal(size=(400, 6)) * [9, 3, 1, 1, 1, 1] + 5).astype(np.float32)
+    rows = whitened(skewed)
+    spread = np.linalg.eigvalsh(np.cov(rows.T))
+    assert spread.max() < 4 * spread.min()  # 81 times before; the ridge leaves some
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-4)
+    lengths = [np.linalg.norm(part, axis=1).mean() for part in (rows, skewed)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-5)
+    # a start that whitens does so before anything is learned, and can be read as well
+    model = fitted(data, whiten=True, **STILL)
+    expected = whitened(data.embeddings.astype(np.float32))
+    np.testing.assert_allclose(model.embeddings, expected, atol=1e-6)
+    assert word_share(model, unseen) > 0.7

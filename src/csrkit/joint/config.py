@@ -62,6 +62,11 @@ class JointConfig(BaseModel):
     width: int = Field(default=256, ge=1)
     """Width of random word embeddings."""
 
+    whiten: bool = False
+    """Whether given word embeddings start whitened, at the same mean length. Those of a language
+    model share main directions, so that latents fire together; whitened they told more real
+    images apart, at a higher posting cost. Random ones are left as they are."""
+
     logit_std: float | None = Field(default=None, gt=0)
     """Scale the start of the word embeddings such that logits have this standard deviation.
     Sparse scores have no temperature, so it decides how peaked they start. None keeps given

@@ -16,7 +16,7 @@ from csrkit.joint.loop import JointModule, Precomputed, Trained, train
 from csrkit.joint.model import JointModel
 from csrkit.joint.modules import Adapter, LexicalHead, Projection, Residual, Standard
 from csrkit.joint.spec import JointProvenance, JointSpec
-from csrkit.joint.start import Affine, cca, pca, towards_words
+from csrkit.joint.start import Affine, cca, pca, towards_words, whitened
 
 __all__ = ["adapters", "build", "freeze", "run", "split"]
 
@@ -119,7 +119,7 @@ def build(
         start = torch.randn(*shape, generator=generator)
         std = 1.0 if std is None else std
     else:
-        start = _tensor(words)
+        start = _tensor(whitened(words) if config.whiten else words)
     head = LexicalHead(config.dim, start, biased=config.latent_bias, generator=generator)
     if config.head_start == "captions":
         head.start_at_(_by_captions(inputs, pairs, (text, image), start))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
 
-__all__ = ["Affine", "cca", "pca", "towards_words"]
+__all__ = ["Affine", "cca", "pca", "towards_words", "whitened"]
 
 RIDGE = 0.02  # share of the mean variance added to each: pairs are few, dimensions many
 WORD_RIDGE = 0.1  # likewise of word embeddings, whose rows share a few main directions
@@ -132,6 +132,24 @@ def towards_words(dense: Floats, words: SparseVectors, embeddings: Floats) -> Af
     left, _, right = np.linalg.svd(np.linalg.solve(power, centred.T @ by_word), full_matrices=False)
     weight = left @ right
     return Affine(weight.astype(np.float32), (-weight @ mean).astype(np.float32))
+
+
+def whitened(embeddings: Floats) -> Floats:
+    """Centre word embeddings and stretch them until they point all ways about alike.
+
+    Args:
+        embeddings: float32 (latents, width).
+
+    Returns:
+        float32 (latents, width): the centred rows times the inverse square root of their
+        covariance and a ridge, as long in the mean as the rows given.
+    """
+    centred = embeddings - embeddings.mean(axis=0, dtype=np.float64)
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    stretch = 1 / np.sqrt(np.maximum(values, 0) + WORD_RIDGE * values.mean())
+    rows = centred @ (vectors * stretch) @ vectors.T
+    lengths = [np.linalg.norm(part, axis=1).mean() for part in (embeddings, rows)]
+    return np.asarray(rows * (lengths[0] / lengths[1]), dtype=np.float32)
 
 
 def _whitening(rows: Floats) -> tuple[Doubles, Doubles]:
