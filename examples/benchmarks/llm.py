@@ -324,7 +324,9 @@ def parse() -> argparse.Namespace:
 def saved(paths: Sequence[Path]) -> list[Row]:
     """Read what earlier runs wrote; the last one wins where two have measured the same."""
     found = [Row(**one) for path in paths for one in json.loads(path.read_text())]
-    return list({row[:4]: row for row in found}.values())
+    kept = {row[:4]: row for row in found}.values()
+    order = ("", "start", *LOSSES, "free")
+    return sorted(kept, key=lambda row: (row.width, row.head, order.index(row.loss)))
 
 
 def run(options: argparse.Namespace) -> None:
