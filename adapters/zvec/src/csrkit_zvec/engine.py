@@ -16,7 +16,7 @@ from csrkit.errors import StoreError
 from csrkit.stores import Hit
 from csrkit.stores.adapter import Upsert, shown
 from csrkit_zvec.keys import key_of
-from csrkit_zvec.rows import CODE, DATA, RESIDUAL, check, documents, hit
+from csrkit_zvec.rows import CODE, DATA, RESIDUAL, check, documents, hits
 
 __all__ = ["Engine"]
 
@@ -79,7 +79,7 @@ class Engine:
             # what shares nothing may stand before negative scores
             most = max(top, self.count)
             found = self.collection.query(query, topk=most, filter=keep, output_fields=[DATA])
-        return [hit(doc) for doc in found if doc.score][:limit]
+        return hits([doc for doc in found if doc.score][:limit])
 
     def read(self, ids: Sequence[int | str], *, residuals: bool) -> dict[int | str, zvec.Doc]:
         """Return the documents of those of the ids that are there."""
