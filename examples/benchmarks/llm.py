@@ -336,6 +336,7 @@ def run(options: argparse.Namespace) -> None:
     wall, processor = time.perf_counter(), time.process_time()
     data = load_data(options.data, options.docs, options.test, options.train)
     transfer = options.transfer and load_transfer(options.transfer, 4000, 1000)
+    print(f"{len(data.docs)} documents, {data.n_test} queries to test, {data.n_train} to train\n")
     tokenizer = tokenizer_of(data.passages, options.vocabulary)
     rows: list[Row] = []
     for row in rows_of(data, transfer, tokenizer, options):
