@@ -112,7 +112,10 @@ def encode(
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(help="edge://FOLDER or qdrant://HOST:PORT/COLLECTION (or use --output)."),
+        typer.Option(
+            help="edge://FOLDER, qdrant://HOST:PORT/COLLECTION, or what an adapter brings (or use "
+            "--output)."
+        ),
     ] = None,
     k: Annotated[
         int | None,

@@ -74,7 +74,9 @@ def encode(
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(help="edge://FOLDER or qdrant://HOST:PORT/COLLECTION (or --output)."),
+        typer.Option(
+            help="edge://FOLDER, qdrant://HOST:PORT/COLLECTION, or an adapter's (or --output)."
+        ),
     ] = None,
     side: Annotated[Side, typer.Option(help="Which texts these are.")] = Side.DOCUMENT,
     k: Annotated[

@@ -50,7 +50,8 @@ Embeddings = Annotated[
 StoreUrl = Annotated[
     str,
     typer.Argument(
-        help="edge://FOLDER (Qdrant's engine embedded) or qdrant://HOST:PORT/COLLECTION.",
+        help="edge://FOLDER (Qdrant's engine embedded), qdrant://HOST:PORT/COLLECTION, or what an "
+        "installed adapter brings, such as pg://HOST/DATABASE/TABLE.",
         show_default=False,
     ),
 ]
