@@ -9,8 +9,8 @@ write: codes with residual bits, refitted codes, or plain ones (`csrkit.search.w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -161,15 +161,15 @@ def encode(
     model = load(codec)
     k = _checked_k(model, k)
     rows = open_rows(embeddings, model.dim, ids=ids, payloads=payloads, start=start)
-    blocks = _read(rows, bar_wanted(progress))
     totals = _Totals()
-    if store is None:
-        assert output is not None  # _target has seen to it
-        codes = (model.encode(block.rows, k=k, device=device) for block in blocks)
-        _to_file(codes, output, model.n_latents, totals)
-    else:
-        writer = partial(_writer, model, k, RESCORE[rescore], residuals)
-        _to_store(blocks, rows, opened(store), writer, device, totals)
+    with closing(_read(rows, bar_wanted(progress))) as blocks:  # its bar ends before a message
+        if store is None:
+            assert output is not None  # _target has seen to it
+            codes = (model.encode(block.rows, k=k, device=device) for block in blocks)
+            _to_file(codes, output, model.n_latents, totals)
+        else:
+            writer = partial(_writer, model, k, RESCORE[rescore], residuals)
+            _to_store(blocks, rows, opened(store), writer, device, totals)
     facts = EncodeFacts(
         target=target,
         rows=totals.rows,
@@ -213,7 +213,7 @@ def _checked_k(model: CSRModel, k: int | None) -> int:
     return k
 
 
-def _read(rows: Rows, bar: bool) -> Iterator[_Block]:
+def _read(rows: Rows, bar: bool) -> Generator[_Block]:
     """Yield the rows block by block; a block counts once it was used."""
     from tqdm.auto import tqdm
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csrkit import tensors
 from csrkit.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -104,6 +103,8 @@ def check_device(device: str | None) -> None:
         MissingExtra: If torch is not installed.
     """  # noqa: DOC502  # raised by check_device
     if device is not None and device != "cpu":
+        from csrkit import tensors  # numpy: not for --help
+
         tensors.check_device(device, f"--device {device!r}", "--device")
 
 
