@@ -7,8 +7,9 @@ Three sources of that cosine, each behind one small class with one method:
 - `ArrayCosines`: exact, from an array whose row numbers are the ids.
 - `CallableCosines`: exact, from whatever a function of ids returns.
 
-A dense vector inside the store is no case of these: there the store rescores, in one
-call (`csrkit.stores.base.DenseStore`).
+Two cases are none of these: candidates that bring their codes along, which are scored as they
+come (`csrkit.stores.base.CandidateStore`), and a dense vector inside the store, which rescores
+in one call (`csrkit.stores.base.DenseStore`).
 """
 
 from __future__ import annotations

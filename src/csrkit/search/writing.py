@@ -94,8 +94,7 @@ class Writer:
     @property
     def gives_bits(self) -> bool:
         """Whether codes that are stored next get residual bits."""
-        begins = self._adds_bits and not self.refits and _is_new(self._store)
-        return self.has_bits or begins
+        return self.has_bits or (self._adds_bits and not self.refits and _is_new(self._store))
 
     @property
     def refits(self) -> bool:
