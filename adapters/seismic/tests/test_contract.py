@@ -31,6 +31,6 @@ class TestIndex(Made, SearchLaws, ContentLaws):
     """Along the index, saved and read again; its knobs leave nothing out."""
 
     def settle(self, store: Any) -> SeismicStore:
-        store.build(threads=1)
+        store.build()
         store.save()
         return SeismicStore(store._folder, effort=Knobs(10**6, 0.0))

@@ -13,7 +13,7 @@ from csrkit.stores import MemoryStore, open_store
 from csrkit.stores.testing import assert_same_hits, random_codes
 from csrkit.vectors import SparseVectors
 from csrkit_seismic import Knobs, SeismicStore
-from csrkit_seismic.scoring import scores, scores_of
+from csrkit_seismic.scoring import Scorer
 
 
 def clustered(seed: int, n: int) -> SparseVectors:
@@ -48,7 +48,7 @@ def test_more_effort_finds_more_and_scores_are_exact() -> None:
     for effort in (Knobs(1, 1.0), "fast", "balanced", "accurate", Knobs(10**6, 0.0)):
         setting: Any = effort
         store, _ = filled(docs, effort=setting)
-        store.build(threads=1)
+        store.build()
         found[effort] = recall(store, exact, queries)
         for hits, right in zip(store.search(queries), truth, strict=True):
             assert [hit.score for hit in hits] == [right[hit.id] for hit in hits]
@@ -59,20 +59,26 @@ def test_more_effort_finds_more_and_scores_are_exact() -> None:
 
 
 @pytest.mark.parametrize("dim", [300, 70_000])  # weights spread out, and searched for
-def test_scores_of_some_rows_and_of_all(dim: int) -> None:
-    codes = random_codes(1, 40, dim=dim, k=200)
-    codes = SparseVectors.concat([codes, SparseVectors.from_dense(np.zeros((1, dim))), codes])
-    query, rows = random_codes(2, 1, dim=dim, k=200, signed=True), [80, 3, 41, 0, 7]
+@pytest.mark.parametrize("is_even", [True, False])  # as many latents in each row, or not
+def test_scores_of_some_rows_and_of_all(dim: int, is_even: bool) -> None:
+    codes = random_codes(1, 81, dim=dim, k=200)
+    query = random_codes(2, 1, dim=dim, k=200, signed=True)
+    if not is_even:
+        empty = SparseVectors.from_dense(np.zeros((1, dim)))
+        codes = SparseVectors.concat([codes[:40], empty, codes[40:60].top(7), codes[60:]])
     exact = codes.to_scipy().astype(np.float64) @ query.to_dense()[0].astype(np.float64)
     assert np.count_nonzero(exact) > 0
-    np.testing.assert_allclose(scores(codes, query), exact, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(scores_of(codes, query, rows), exact[rows], rtol=1e-12, atol=1e-15)
-    assert scores_of(codes, query, []).shape == (0,)
+    scorer, rows = Scorer(codes), [80, 3, 41, 0, 7]
+    for first in (0, 39, 41, len(codes)):
+        found = scorer.since(query, first)
+        np.testing.assert_allclose(found, exact[first:], rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(scorer.some(query, rows), exact[rows], rtol=1e-12, atol=1e-15)
+    assert scorer.some(query, []).shape == (0,)
 
 
 def test_short_lists_lose_documents() -> None:
     store, exact = filled(clustered(1, 3000), effort=Knobs(10**6, 0.0))
-    store.build(n_postings=5, threads=1)
+    store.build(n_postings=5)
     assert recall(store, exact, clustered(2, 30)) < 0.9
 
 
@@ -87,9 +93,8 @@ def test_a_build_out_of_range_or_of_nothing_is_refused() -> None:
     with pytest.raises(StoreError, match="nothing is stored"):
         store.build()
     store.upsert([1], random_codes(0, 1))
-    for bad in ({"n_postings": 0}, {"threads": -1}):
-        with pytest.raises(ConfigError, match="expected n_postings="):
-            store.build(**bad)
+    with pytest.raises(ConfigError, match="expected n_postings=0 to be at least 1"):
+        store.build(n_postings=0)
 
 
 # -- changes after the build ------------------------------------------------------------------
@@ -97,7 +102,7 @@ def test_a_build_out_of_range_or_of_nothing_is_refused() -> None:
 
 def test_what_changed_after_the_build_is_searched_as_it_is() -> None:
     store, exact = filled(clustered(1, 600), effort=Knobs(10**6, 0.0))
-    store.build(threads=1)
+    store.build()
     more = clustered(3, 200)
     for one in (store, exact):
         one.delete(range(100, 200))
@@ -107,23 +112,45 @@ def test_what_changed_after_the_build_is_searched_as_it_is() -> None:
     truth = exact.search(queries, limit=1000)
     assert_same_hits(store.search(queries, limit=1000), truth, 1000, 1e-6)
     assert_same_hits(store.search(queries), truth, 10, 1e-6)
-    store.build(threads=1)  # again, over what is left
+    store.build()  # again, over what is left
     assert_same_hits(store.search(queries), truth, 10, 1e-6)
     assert store.count() == exact.count()
 
 
 def test_a_filter_that_few_pass_finds_all_that_do() -> None:
     store, exact = filled(clustered(1, 1000), effort=Knobs(10**6, 0.0))
-    store.build(threads=1)
+    store.build()
     queries = clustered(2, 10)
     assert recall(store, exact, queries, filter=lambda load: load["third"] == 1) == 1
     rare: Any = {"filter": lambda load: load.get("rare")}
     for one in (store, exact):
         one.upsert([7], queries[0], [{"rare": True}])
-    store.build(threads=1)
+    store.build()
     assert [hit.id for hit in store.search(queries[0], **rare)[0]] == [7]
     with pytest.raises(ConfigError, match="callable from a payload to bool, got 'x'"):
         store.search(queries, filter="x")  # type: ignore[arg-type]  # refused
+
+
+@pytest.mark.parametrize("dim", [64, 70_000])
+def test_latents_that_no_code_has(dim: int) -> None:
+    """Seismic panics at a component beyond its last."""
+    codes = SparseVectors([0, 2, 2, 3], [1, 5, 5], [0.5, 1, 1], dim)  # type: ignore[arg-type]  # the constructor converts
+    store, exact = filled(codes)
+    store.build()
+    queries = SparseVectors([0, 1, 3, 5], [9, 5, dim - 1, 0, 6], [1, 1, 1, 1, 1], dim)  # type: ignore[arg-type]  # the constructor converts
+    assert [len(hits) for hits in store.search(queries)] == [0, 2, 0]
+    assert_same_hits(store.search(queries), exact.search(queries), 10, 1e-6)
+    store, _ = filled(SparseVectors([0, 0], [], [], dim))  # type: ignore[arg-type]  # the constructor converts
+    store.build()
+    assert store.search(queries) == [[], [], []]
+
+
+def test_a_long_load_is_built_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csrkit_seismic.index._PART", 7)
+    store, exact = filled(clustered(1, 60), effort=Knobs(10**6, 0.0))
+    store.build()
+    queries = clustered(2, 20)
+    assert_same_hits(store.search(queries), exact.search(queries), 10, 1e-6)
 
 
 def test_wide_codes_along_the_index() -> None:
@@ -132,7 +159,7 @@ def test_wide_codes_along_the_index() -> None:
         [0, 2, 3, 5], [0, 2**31 - 2, 70_000, 5, 70_000], [0.5, 0.25, 1, 1, 0.5], 2**31 - 1
     )  # type: ignore[arg-type]  # the constructor converts
     store, exact = filled(codes)
-    store.build(threads=1)
+    store.build()
     assert_same_hits(store.search(codes), exact.search(codes), 10, 1e-6)
     other = SparseVectors([0, 1], [6], [1.0], 2**31 - 1)  # type: ignore[arg-type]  # the constructor converts
     assert store.search(other) == [[]]
@@ -144,7 +171,7 @@ def test_wide_codes_along_the_index() -> None:
 def test_a_save_with_dead_rows_and_an_index_comes_back(tmp_path: Path) -> None:
     codes = clustered(1, 300)
     store, exact = filled(codes, path=tmp_path / "i", effort=Knobs(10**6, 0.0))
-    store.build(threads=1)
+    store.build()
     for one in (store, exact):
         one.delete([3, 4])
         one.upsert([5, "new"], codes[:2], [None, {"x": 1}])
@@ -175,12 +202,12 @@ def test_other_folders_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(StoreError, match="is not empty and no store of csrkit"):
         SeismicStore(tmp_path / "mine")
-    for text in ("", "[]", '{"csrkit": "MemoryStore"}', '{"csrkit": "SeismicStore", "format": 2}'):
+    for text in ("", "[]", '{"csrkit": "MemoryStore"}', '{"csrkit": "SeismicStore", "format": 3}'):
         (tmp_path / "mine" / "store.json").write_text(text)
         with pytest.raises(StoreError, match="holds no store that this csrkit reads"):
             SeismicStore(tmp_path / "mine")
     store, _ = filled(random_codes(0, 20), path=tmp_path / "i")
-    store.build(threads=1)
+    store.build()
     store.save()
     for file in (tmp_path / "i").glob("1.*"):
         whole = file.read_bytes()
@@ -196,7 +223,7 @@ def test_what_seismic_prints_is_no_result(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     store, _ = filled(random_codes(0, 20), path=tmp_path / "i")
-    store.build(threads=1)
+    store.build()
     store.save()
     print("mine")
     out, err = capfd.readouterr()

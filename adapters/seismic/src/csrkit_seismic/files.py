@@ -23,6 +23,7 @@ from csrkit_seismic.table import Table
 __all__ = ["Saved", "load", "save"]
 
 _FILE = "store.json"
+_INDEX = ".index.seismic"
 
 
 class Saved(BaseModel):
@@ -42,7 +43,7 @@ class Saved(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     csrkit: Literal["SeismicStore"] = "SeismicStore"
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     version: int = Field(ge=1)
     dim: int = Field(ge=1, le=2**31 - 1)
     residual_bytes: int = Field(default=0, ge=0)
@@ -100,7 +101,7 @@ def save(folder: Path, table: Table, held: Held, index: Index | None, indexed: i
                 load = table.payloads[row].decode()
                 file.write(f"[{json.dumps(one)}, {load}]\n" if table.is_live(row) else "null\n")
         if index is not None:
-            index.save(base)
+            index.save(f"{base}{_INDEX}")
         draft = folder / f"{_FILE}.new"
         draft.write_text(saved.model_dump_json(indent=1), encoding="utf-8")
         os.replace(draft, folder / _FILE)
@@ -128,7 +129,8 @@ def load(folder: Path, saved: Saved) -> tuple[Table, Index | None]:
         loads = [(row and row[1]) or {} for row in rows]
         table.put(Upsert(ids, codes, loads, residuals))
         table.drop([dead])  # type: ignore[list-item]  # no id at all, so never that of a row
-        index = Index.load(base, codes[: saved.indexed]) if saved.indexed else None
+        known = codes[: saved.indexed]
+        index = Index.load(f"{base}{_INDEX}", known) if saved.indexed else None
     except (OSError, ValueError, LookupError, TypeError, EOFError, CsrkitError) as error:
         raise StoreError(f"{folder} does not hold a whole store: {error}") from error
     return table, index

@@ -1,13 +1,15 @@
 """`Index`: Seismic over the first rows of a table; it gives candidates, and never changes.
 
-Seismic numbers a batch of codes by row, keeps their values in 16 bits, and prints while it
-builds: that goes to the standard error, for the standard output is for results.
+Its raw index numbers documents and components, as we do: without the texts that Seismic's other
+index has for both, a query is quicker. Seismic keeps values in 16 bits, and prints while
+it builds: that goes to the standard error, for the standard output is for results.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +25,7 @@ from csrkit.vectors import SparseVectors
 __all__ = ["Index", "Knobs"]
 
 _NARROW = 2**16  # latents that Seismic's index of 16-bit components can tell apart
-_FEW = 2**13  # latents whose names are kept, 3 MB
-_SUFFIX = ".index.seismic"  # what Seismic adds to the name of a file
+_PART = 2**16  # rows that are spelled at a time
 
 
 class Knobs(NamedTuple):
@@ -44,35 +45,30 @@ class Index:
     """Seismic's index and the latents it knows."""
 
     def __init__(self, native: Any, latents: NDArray[np.int32] | None) -> None:
-        self._native, self._latents = native, latents
-        self._words = np.arange(_FEW).astype(seismic.get_seismic_string())
+        self._native, self._latents, self._dim = native, latents, native.dim
 
     @classmethod
-    def built(cls, codes: SparseVectors, *, n_postings: int, threads: int) -> Index:
-        """Build an index; empty rows are in none of its lists."""
+    def built(cls, codes: SparseVectors, *, n_postings: int) -> Index:
+        """Build an index, by way of a temporary file; empty rows are in none of its lists."""
         latents = _latents(codes)
-        known = codes.indices if latents is None else np.searchsorted(latents, codes.indices)
-        width = codes.dim if latents is None else max(1, len(latents))
-        data, kind = _kinds(width)
-        with _reported("build the index"):
-            rows = data(dim=width)
-            ids = list(map(str, range(len(codes))))
-            rows.add_documents_by_id(ids, known.astype(np.int64), codes.values, codes.indptr)
-            native = kind.build_from_dataset(rows, n_postings=n_postings, num_threads=threads)
+        with tempfile.TemporaryDirectory() as folder, _reported("build the index"):
+            path = Path(folder) / "codes.bin"
+            with path.open("wb") as file:
+                file.writelines(_spelled(codes, latents))
+            native = _kind(codes, latents).build(str(path), n_postings=n_postings)
         return cls(native, latents)
 
     @classmethod
-    def load(cls, path: Path, codes: SparseVectors) -> Index:
+    def load(cls, path: str, codes: SparseVectors) -> Index:
         """Read an index that was saved over these codes."""
         latents = _latents(codes)
-        _, kind = _kinds(codes.dim if latents is None else max(1, len(latents)))
-        with _reported(f"read {path}{_SUFFIX}"):
-            return cls(kind.load(f"{path}{_SUFFIX}"), latents)
+        with _reported(f"read {path}"):
+            return cls(_kind(codes, latents).load(path), latents)
 
-    def save(self, path: Path) -> None:
-        """Write the index to a file, whose name gets Seismic's suffix."""
-        with _reported(f"write {path}{_SUFFIX}"):
-            self._native.save(str(path))
+    def save(self, path: str) -> None:
+        """Write the index to a file."""
+        with _reported(f"write {path}"):
+            self._native.save(path)
 
     def rows(self, query: SparseVectors, top: int, knobs: Knobs) -> list[int]:
         """Return at most ``top`` rows that share a latent with a query, nearly the nearest."""
@@ -82,16 +78,17 @@ class Index:
             _, indices, which = np.intersect1d(
                 self._latents, indices, assume_unique=True, return_indices=True
             )
-            values = values[which]
+            indices, values = indices.astype(np.int32), values[which]
+        elif indices[-1] >= self._dim:  # beyond the last latent of any code
+            known = int(indices.searchsorted(self._dim))
+            indices, values = indices[:known], values[:known]
         if not len(indices):
             return []
-        is_few = indices[-1] < _FEW
-        words = self._words.take(indices) if is_few else indices.astype(self._words.dtype)
         try:
-            found = self._native.search("", words, values, top, *knobs)
+            found = self._native.search(indices, values, top, *knobs, 0, True)
         except BaseException as error:
             _report("search", error)
-        return [int(row) for _, _, row in found]
+        return [row for _, row in found]
 
 
 def _latents(codes: SparseVectors) -> NDArray[np.int32] | None:
@@ -99,10 +96,25 @@ def _latents(codes: SparseVectors) -> NDArray[np.int32] | None:
     return None if codes.dim <= _NARROW else np.unique(codes.indices)
 
 
-def _kinds(width: int) -> tuple[Any, Any]:
-    if width <= _NARROW:
-        return seismic.SeismicDataset, seismic.SeismicIndex
-    return seismic.SeismicDatasetLV, seismic.SeismicIndexLV
+def _kind(codes: SparseVectors, latents: NDArray[np.int32] | None) -> Any:
+    width = codes.dim if latents is None else len(latents)
+    return seismic.SeismicIndexRaw if width <= _NARROW else seismic.SeismicIndexRawLV
+
+
+def _spelled(codes: SparseVectors, latents: NDArray[np.int32] | None) -> Iterator[bytes]:
+    """Spell codes as Seismic reads them: their number, then each: length, components, values."""
+    yield np.array(len(codes), "<u4").tobytes()
+    for first in range(0, len(codes), _PART):
+        part = codes[first : first + _PART]
+        known = part.indices if latents is None else np.searchsorted(latents, part.indices)
+        words = np.empty(len(part) + 2 * part.nnz, "<u4")
+        heads = np.arange(len(part)) + 2 * part.indptr[:-1]
+        words[heads] = part.counts
+        shift = (heads + 1 - part.indptr[:-1]).repeat(part.counts)
+        where = np.arange(part.nnz) + shift
+        words[where] = known
+        words[where + part.counts.repeat(part.counts)] = part.values.astype("<f4").view("<u4")
+        yield words.tobytes()
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from csrkit.errors import ConfigError
 from csrkit.stores import Hit
 from csrkit.vectors import SparseVectors
 from csrkit_seismic.index import Index, Knobs
-from csrkit_seismic.scoring import scores, scores_of
 from csrkit_seismic.table import Table
 
 __all__ = ["Effort", "Filter", "Seeker", "knobs_of"]
@@ -55,12 +54,12 @@ class Seeker:
         """Find what shares a latent with a query, a batch of one row."""
         if not query.nnz:
             return []
-        codes = self._table.codes
+        scorer = self._table.scorer
         is_walk = self._index is not None and min(query.values.tolist()) > 0
         near = self._walk(query, limit, keep) if is_walk else []
-        found = list(zip(scores_of(codes, query, near).tolist(), near, strict=True))
+        found = list(zip(scorer.some(query, near).tolist(), near, strict=True))
         first = self._indexed if is_walk else 0
-        if first < len(codes):
+        if first < len(self._table.ids):
             found += self._scan(query, first, limit, keep)
         found.sort(key=itemgetter(0), reverse=True)  # equal ones stay as they came
         return self._named([(score, row) for score, row in found[:limit] if score])
@@ -77,7 +76,7 @@ class Seeker:
         self, query: SparseVectors, first: int, limit: int, keep: Filter | None
     ) -> list[tuple[float, int]]:
         """Return the best that is alive and passes of the rows from the first on."""
-        exact = scores(self._table.codes[first:], query)
+        exact = self._table.scorer.since(query, first)
         some = np.flatnonzero(exact)
         order = some[np.argsort(-exact[some], kind="stable")]
         kept = (row for row in order.tolist() if self._keeps(first + row, keep))

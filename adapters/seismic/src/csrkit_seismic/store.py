@@ -75,24 +75,25 @@ class SeismicStore(Holder):
             self._table.put(checked)
             self._is_saved = False
 
-    def build(self, *, n_postings: int = 3500, threads: int = 0) -> None:
+    def build(self, *, n_postings: int = 3500) -> None:
         """Build the index over everything stored: after the load, and after many changes.
+
+        It needs a temporary file of 8 bytes for each latent of a code.
 
         Args:
             n_postings: Most documents in the list of a latent, on average: more find more.
-            threads: Threads to build with; 0 for all.
 
         Raises:
-            ConfigError: If a number is out of its range.
+            ConfigError: If the number is below 1.
             StoreError: If nothing is stored, or Seismic fails.
         """
-        if n_postings < 1 or threads < 0:
-            raise ConfigError(f"expected {n_postings=} from 1 and {threads=} from 0")
+        if n_postings < 1:
+            raise ConfigError(f"expected {n_postings=} to be at least 1")
         if not self.count():
             raise StoreError("cannot build the index: nothing is stored")
         self._index, self._indexed, self._is_saved = None, 0, False
         self._table.compact()
-        self._index = Index.built(self._table.codes, n_postings=n_postings, threads=threads)
+        self._index = Index.built(self._table.codes, n_postings=n_postings)
         self._indexed = self.count()
 
     def search(
@@ -108,8 +109,7 @@ class SeismicStore(Holder):
         if not self.count():
             return [[] for _ in codes]
         seeker = Seeker(self._table, self._index, self._indexed, self._knobs)
-        queries = [codes] if len(codes) == 1 else codes
-        return [seeker.hits(query, limit, filter) for query in queries]
+        return [seeker.hits(one, limit, filter) for one in ([codes] if len(codes) == 1 else codes)]
 
     def fetch(self, ids: Ids) -> SparseVectors:
         """Return the stored codes of the ids; see `Store.fetch`."""

@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 
 from csrkit.stores.adapter import Upsert
 from csrkit.vectors import SparseVectors
+from csrkit_seismic.scoring import Scorer
 
 __all__ = ["Table"]
 
@@ -34,6 +35,7 @@ class Table:
         self.row_of: dict[int | str, int] = {}
         self.payloads: list[bytes] = []
         self._codes: list[SparseVectors] = []
+        self._scorer: Scorer | None = None
         self._residuals: list[NDArray[np.uint8]] = []
 
     def put(self, upsert: Upsert) -> None:
@@ -46,6 +48,7 @@ class Table:
             self.payloads += [to_json(load) if load else _NONE for load in upsert.payloads]
         self.ids += upsert.ids
         self._codes.append(upsert.codes)
+        self._scorer = None
         rest = upsert.residuals
         self._residuals.append(
             np.zeros((len(upsert.ids), 0), np.uint8) if rest is None else rest.copy()
@@ -80,6 +83,13 @@ class Table:
         return self._codes[0]
 
     @property
+    def scorer(self) -> Scorer:
+        """All rows, to be scored; not of a table that never had one."""
+        if self._scorer is None:
+            self._scorer = Scorer(self.codes)
+        return self._scorer
+
+    @property
     def residuals(self) -> NDArray[np.uint8]:
         """Residuals of all rows, uint8 (n, width)."""
         if len(self._residuals) > 1:
@@ -91,6 +101,7 @@ class Table:
         if self._codes and not self.is_whole:
             live = sorted(self.row_of.values())
             self._codes, self._residuals = [self.codes[live]], [self.residuals[live]]
+            self._scorer = None
             self.payloads = [self.payloads[row] for row in live]
             self.ids = [self.ids[row] for row in live]
             self.row_of = {one: row for row, one in enumerate(self.ids)}
