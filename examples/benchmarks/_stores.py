@@ -51,7 +51,6 @@ class Kind(NamedTuple):
         relaxed: What its contract leaves out, and why.
         opened: Opens one in a folder; None where nothing can be measured here.
         place: Whether it occupies disk or memory.
-        most: Most codes that it is timed with: building a graph, or Python, takes its time.
     """
 
     store: str
@@ -63,7 +62,6 @@ class Kind(NamedTuple):
     relaxed: str
     opened: Callable[[Path], AbstractContextManager[Opened]] | None
     place: str = "disk"
-    most: int = 100_000
 
 
 @contextmanager
@@ -165,7 +163,7 @@ def seismic(folder: Path) -> Iterator[Opened]:
         return on_disk(folder)
 
     store = SeismicStore(folder / "index")
-    yield Opened(store, partial(store.build, threads=1), occupied)
+    yield Opened(store, store.build, occupied)
 
 
 def spent(server: int) -> float:
@@ -230,7 +228,6 @@ KINDS = (
         limits="1,000 non-zeros",
         relaxed="as above; searches are checked where the graph misses nothing",
         opened=partial(pgvector, index=True),
-        most=20_000,
         **_SQL,
     ),
     Kind(
@@ -247,7 +244,6 @@ KINDS = (
         limits="as above; recall is fixed when the graph is built",
         relaxed="searches are checked where the graph misses nothing",
         opened=partial(in_zvec, graph=True),
-        most=20_000,
         **_ZVEC,
     ),
     Kind(
@@ -259,7 +255,6 @@ KINDS = (
         limits="residuals of 49,151 bytes",
         relaxed="negative weights of a query: Milvus refuses them",
         opened=milvus,
-        most=20_000,
     ),
     Kind(
         store="`SeismicStore`",
@@ -270,7 +265,6 @@ KINDS = (
         limits="memory, one process",
         relaxed="searches are checked with settings that skip nothing",
         opened=seismic,
-        most=20_000,
         place="memory and folder",
     ),
     Kind(

@@ -195,7 +195,7 @@ class Seismic(Rival):
         data = seismic.SeismicDataset(dim=self.codes.dim)
         data.add_documents_by_id(*rows, self.codes.values, self.codes.indptr)
         with silent():
-            return seismic.SeismicIndex.build_from_dataset(data, num_threads=1)
+            return seismic.SeismicIndex.build_from_dataset(data)
 
     def ask(self, loaded: Any, row: int) -> list[tuple[int, float]]:
         found = loaded.search("", *self.asked[row], LIMIT, 16, 0.8)
@@ -208,10 +208,37 @@ class Seismic(Rival):
 
     def settle(self, store: Any) -> None:
         with silent():
-            store.build(threads=1)
+            store.build()
 
     def leave(self, loaded: Any) -> None:
         pass
+
+
+class SeismicRaw(Seismic):
+    """Seismic's index of bare numbers, which reads a file, and which the adapter is built on."""
+
+    name = "`SeismicStore`, raw"
+    how = "`SeismicIndexRaw.build`, `search`"
+
+    def spell(self) -> Any:
+        parts = [np.array([len(self.codes)], "<u4").tobytes()]
+        for one in self.codes:
+            parts += [np.array([one.nnz], "<u4").tobytes(), one.indices.tobytes()]
+            parts += [one.values.tobytes()]
+        self.asked = [(one.indices, one.values) for one in self.queries]
+        return b"".join(parts)
+
+    def theirs(self, folder: Path, rows: Any) -> Any:
+        import seismic
+
+        path = folder / "codes.bin"
+        path.write_bytes(rows)
+        with silent():
+            return seismic.SeismicIndexRaw.build(str(path))
+
+    def ask(self, loaded: Any, row: int) -> list[tuple[int, float]]:
+        found = loaded.search(*self.asked[row], LIMIT, 16, 0.8, 0, True)
+        return [(one, score) for score, one in found if self.payloads[one]]
 
 
 class SeismicExact(Seismic):
@@ -229,5 +256,5 @@ class SeismicExact(Seismic):
         return sorted(zip(rows, scores, strict=True), key=lambda one: -one[1])
 
 
-RIVALS: Sequence[type[Rival]] = (Zvec, Milvus, Seismic, SeismicExact)
+RIVALS: Sequence[type[Rival]] = (Zvec, Milvus, Seismic, SeismicRaw, SeismicExact)
 NAMES: Mapping[str, type[Rival]] = {rival.__name__.lower(): rival for rival in RIVALS}
