@@ -18,6 +18,7 @@ import csrkit
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("qdrant_client", "sklearn", "torch", "transformers")
+ADAPTER_LINES = 150  # of a module
 IMPORT_BUDGET = 0.250  # seconds on top of a bare interpreter
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -130,6 +131,7 @@ def test_an_adapter_is_as_contributing_says(folder: Path) -> None:
     installed, source = Path(str(module.__file__)).parent, folder / "src" / name
     for file in source.rglob("*.py"):
         assert (installed / file.relative_to(source)).read_bytes() == file.read_bytes(), file
+        assert len(file.read_text().splitlines()) <= ADAPTER_LINES, f"{file} is too long"
         imports = re.findall(r"^ *(?:from|import) (csrkit(?:\.\w+)*)", file.read_text(), re.M)
         assert not [one for one in imports if "._" in one], f"{file} uses private names"
     stores = importlib.metadata.entry_points(group="csrkit.stores")

@@ -187,6 +187,39 @@ def test_a_passed_connection_that_is_lost_ends_a_job_that_goes_on(
     job.close()
 
 
+def test_every_reading_call_goes_on_after_a_lost_connection(
+    server: str, connection: Connection, table: str
+) -> None:
+    def calls(home: PgHome) -> list[Any]:
+        return [
+            lambda: home.describe().count,
+            lambda: len(next(home.ids(size=5))),
+            lambda: len(list(home.missing("ü"))),
+            lambda: len(home.sample(7, "dense").ids),
+            lambda: len(home.read([1], payload=True).payloads or ()),
+            lambda: len(home.exact(embeddings(1), "dense", limit=3)[0]),
+            lambda: home.marker("csr"),
+            lambda: (home.disk_bytes() or 0) > 0,
+        ]
+
+    mine, home = psycopg.connect(server, autocommit=True), PgHome(server, table)
+    lost = PgHome(mine, table)
+    mine.close()
+    for ours, theirs in zip(calls(home), calls(lost), strict=True):
+        with pytest.raises(StoreError, match="the connection is closed") as caught:
+            theirs()
+        assert not isinstance(caught.value, Busy)
+        want = ours()
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where pid <> pg_backend_pid() and backend_type = 'client backend'"
+        )
+        with pytest.raises(Busy):
+            ours()
+        assert ours() == want
+    home.close()
+
+
 def test_columns_of_somebody_else_are_never_taken(
     connection: Connection, table: str, tmp_path: Path
 ) -> None:
@@ -203,7 +236,7 @@ def test_columns_of_somebody_else_are_never_taken(
 def test_a_table_that_is_locked_is_not_waited_for(
     server: str, connection: Connection, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("csrkit_pgvector.home._PATIENCE", "set local lock_timeout = '50ms'")
+    monkeypatch.setattr("csrkit_pgvector.home.session._PATIENCE", "set local lock_timeout = '50ms'")
     home = PgHome(server, table)
     with connection.transaction():
         connection.execute(sql.SQL("select from {} limit 1").format(sql.Identifier(table)))

@@ -227,6 +227,16 @@ def test_a_table_without_payloads(connection: Connection, table: str) -> None:
         store.upsert(["a"], codes[1], [{"x": 1}])
 
 
+def test_a_key_that_became_text_under_an_open_store(connection: Connection, table: str) -> None:
+    run(connection, "create table {} (nr int primary key)", table)
+    store, codes = PgVectorStore(connection, Names(table, id="nr")), random_codes(0, 2)
+    store.upsert([1], codes[0])
+    assert store.fetch([1]) == codes[0]
+    run(connection, "alter table {} alter nr type text", table)
+    store.upsert(["a"], codes[1])
+    assert store.fetch(["a", "1"]) == codes[::-1]
+
+
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [

@@ -8,7 +8,7 @@ It never installs the extension: ``create extension vector`` is for whoever runs
 """
 
 from csrkit_pgvector.home import PgHome
+from csrkit_pgvector.names import Names
 from csrkit_pgvector.store import PgVectorStore
-from csrkit_pgvector.table import Names
 
 __all__ = ["Names", "PgHome", "PgVectorStore"]

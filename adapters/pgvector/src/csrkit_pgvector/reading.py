@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +14,11 @@ from csrkit.errors import ConfigError
 from csrkit.stores import Hit
 from csrkit.stores.adapter import Held, all_found
 from csrkit.vectors import SparseVectors
+from csrkit_pgvector.keys import plain, spelled
 from csrkit_pgvector.rows import spelled_code, unpacked
-from csrkit_pgvector.schema import id_type, spelled
 from csrkit_pgvector.table import Table
 
-__all__ = ["Search", "fetched", "plain", "tune"]
+__all__ = ["Search", "fetched", "tune"]
 
 _SEARCH = """
 select {id}, %(payload)s, %(distance)s as distance from {table}
@@ -31,7 +29,7 @@ _SCAN = "({code} <#> %s::sparsevec) + 0"  # the sum keeps the planner from the i
 _SHARED = "({code} <#> %s::sparsevec) <> 0 and"
 _FETCH = """
 select {id}, sparsevec_send({code}), %(residual)s from {table}
-where {id} = any(%%s::text[]::%(type)s[]) and {code} is not null
+where {id} = any(%%s::text[]::{type}[]) and {code} is not null
 """
 _TUNE = """
 select set_config('hnsw.ef_search', %s, false),
@@ -120,22 +118,10 @@ def fetched(
         StoreError: If there is no code for an id; the message names it.
     """  # noqa: DOC502  # raised by `all_found`
     width = held.residual_bytes
-    words = {"residual": "{residual}" if width else "null", "type": id_type(table)}
+    words = {"residual": "{residual}" if width else "null"}
     found = table.run(_FETCH % words, spelled(table, ids), binary=True) if ids else []
     rows = all_found(ids, {plain(one): (code, rest) for one, code, rest in found})
     codes = unpacked([code for code, _ in rows], held.dim)
     if not width:
         return codes, None
     return codes, np.frombuffer(b"".join([rest for _, rest in rows]), np.uint8).reshape(-1, width)
-
-
-def plain(one: Any) -> int | str:
-    """Return an id as csrkit spells it.
-
-    Args:
-        one: As psycopg gives it.
-
-    Returns:
-        A number or a string.
-    """
-    return str(one) if isinstance(one, UUID) else one

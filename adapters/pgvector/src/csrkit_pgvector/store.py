@@ -21,9 +21,9 @@ from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
 from csrkit_pgvector import schema
 from csrkit_pgvector.connection import opened
+from csrkit_pgvector.names import Names
 from csrkit_pgvector.reading import Search, fetched, tune
-from csrkit_pgvector.table import Names
-from csrkit_pgvector.writing import write
+from csrkit_pgvector.writing import forget, write
 
 __all__ = ["PgVectorStore"]
 
@@ -135,7 +135,7 @@ class PgVectorStore(Holder):
         plain = checked_ids(ids)
         if plain and (self._known or self._refresh()):
             with self._table.reported(f"delete {shown(plain)}"):
-                schema.forget(self._table, plain)
+                forget(self._table, plain)
 
     def count(self) -> int:
         """Return the exact number of ids with a code."""

@@ -15,9 +15,10 @@ from psycopg import Connection, sql
 from psycopg.pq import ExecStatus
 from psycopg.rows import tuple_row
 
-from csrkit.errors import ConfigError, StoreError
+from csrkit.errors import StoreError
+from csrkit_pgvector.names import Names
 
-__all__ = ["Column", "Names", "Table"]
+__all__ = ["Column", "Table"]
 
 _CATALOGUE = """
 select attname, format_type(atttypid, null), atttypmod, col_description(attrelid, attnum),
@@ -30,31 +31,6 @@ where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
 group by attrelid, attnum, attname, atttypid, atttypmod order by attnum
 """
 _IDS = ("jsonb", "smallint", "integer", "bigint", "uuid", "text", "character varying")
-_LONGEST = 63  # bytes of a name: the server cuts longer ones off, and would mix up two of them
-
-
-class Names(NamedTuple):
-    """What is called what in a table.
-
-    Attributes:
-        table: The table.
-        schema: Its schema; None for the first of the search path that has it.
-        id: Column of the ids, unique: jsonb, a whole number, uuid or text. A table without
-            a column of this name is keyed by its primary key.
-        payload: Column of the payloads, jsonb; a table may be without.
-        code: Column of the codes; that of the residuals is ``"<code>_residual"``.
-    """
-
-    table: str
-    schema: str | None = None
-    id: str = "id"
-    payload: str = "payload"
-    code: str = "csr"
-
-    @property
-    def residual(self) -> str:
-        """Column of the residuals."""
-        return f"{self.code}_residual"
 
 
 class Column(NamedTuple):
@@ -76,23 +52,16 @@ class Column(NamedTuple):
 
 
 class Table:
-    """A table behind a connection; statements name it ``{table}`` and its columns alike."""
+    """A table behind a connection; statements name it ``{table}`` and its columns alike.
+
+    The type of the ids is ``{type}`` to them.
+    """
 
     def __init__(self, connection: Connection[Any], names: Names) -> None:
-        needed = names if names.schema is not None else names._replace(schema=names.table)
-        for one in (*needed, names.residual):
-            if not isinstance(one, str) or not 0 < len(one.encode()) <= _LONGEST or "\0" in one:
-                raise ConfigError(f"expected names of 1 to {_LONGEST} bytes, got {one!r}")
         self.connection, self.names = connection, names
         self.columns: dict[str, Column] = {}  # as last seen
-        self._parts = self._named(names)
+        self._parts = self._escaped(names.identifiers())
         self._ready: dict[str, bytes] = {}  # statements by template
-
-    def _named(self, names: Names) -> dict[str, sql.Composable]:
-        parts = {key: sql.Identifier(getattr(names, key)) for key in ("id", "payload", "code")}
-        parts["table"] = sql.Identifier(*filter(None, (names.schema, names.table)))
-        parts["residual"] = sql.Identifier(names.residual)
-        return self._escaped(parts)
 
     def _escaped(self, parts: Mapping[str, sql.Composable]) -> dict[str, sql.Composable]:
         """Double the percent signs, which psycopg would take for placeholders."""
@@ -153,10 +122,13 @@ class Table:
         keys = [name for name, column in self.columns.items() if column.is_primary]
         if keys and self.names.id not in self.columns:
             self.names = self.names._replace(id=keys[0])
-            self._parts, self._ready = self._named(self.names), {}
         if self.columns:
             self.check(self.names.id, *_IDS)
             self.check(self.names.code, "sparsevec", None)
+            kind = sql.SQL(self.columns[self.names.id].type)  # one of a few, so no harm in it
+            parts = self._escaped({**self.names.identifiers(), "type": kind})
+            if parts != self._parts:
+                self._parts, self._ready = parts, {}
         code = self.columns.get(self.names.code)
         if code is not None and code.width < 1:
             raise StoreError(

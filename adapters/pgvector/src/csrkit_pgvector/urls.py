@@ -10,8 +10,8 @@ from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
 from csrkit.errors import ConfigError
+from csrkit_pgvector.names import Names
 from csrkit_pgvector.store import PgVectorStore
-from csrkit_pgvector.table import Names
 
 __all__ = ["open_url", "parsed", "url_of"]
 

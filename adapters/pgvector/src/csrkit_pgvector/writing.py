@@ -1,4 +1,4 @@
-"""Storing codes: a binary COPY for new ids, by way of a temporary table where some are there.
+"""Storing and forgetting codes: a COPY for new ids, by way of a temporary table for the rest.
 
 The temporary table is made once per session and emptied at each commit, so that upserts
 leave no dead rows in the server's catalogue.
@@ -12,11 +12,11 @@ from psycopg.errors import UniqueViolation
 
 from csrkit.errors import StoreError
 from csrkit.stores.adapter import Upsert, shown
+from csrkit_pgvector.keys import id_type, spelled
 from csrkit_pgvector.rows import copied, in_order
-from csrkit_pgvector.schema import id_type, spelled
 from csrkit_pgvector.table import Table
 
-__all__ = ["update", "write"]
+__all__ = ["forget", "update", "write"]
 
 _COPY = "copy {table} (%(columns)s) from stdin (format binary)"
 _STAGE = """
@@ -27,15 +27,15 @@ _EMPTY = "delete from pg_temp.csrkit_staged"  # what an earlier call of this tra
 _COPY_STAGED = "copy pg_temp.csrkit_staged (%(fields)s) from stdin (format binary)"
 # all in the order of the ids, or two writers could wait for each other
 _LOCK = """
-select from {table} t join pg_temp.csrkit_staged s on t.{id} = s.id::%(type)s
+select from {table} t join pg_temp.csrkit_staged s on t.{id} = s.id::{type}
 order by t.{id} for update of t
 """
 _UPDATE = """
-update {table} t set %(changes)s from pg_temp.csrkit_staged s where t.{id} = s.id::%(type)s
+update {table} t set %(changes)s from pg_temp.csrkit_staged s where t.{id} = s.id::{type}
 """
 _INSERT = """
-insert into {table} (%(columns)s) select id::%(type)s%(sources)s from pg_temp.csrkit_staged s
-where not exists (select from {table} t where t.{id} = s.id::%(type)s)
+insert into {table} (%(columns)s) select id::{type}%(sources)s from pg_temp.csrkit_staged s
+where not exists (select from {table} t where t.{id} = s.id::{type})
 order by 1 on conflict ({id}) do update set %(excluded)s
 """
 # the order keeps the planner from a scan that hopes for an early end
@@ -74,7 +74,6 @@ def _write(table: Table, batch: Upsert, *, is_new: bool) -> None:
         )
     changed = [one for one in kept if one != "payload" or batch.payloads is not None]
     words = {
-        "type": id_type(table),
         "columns": ", ".join(f"{{{one}}}" for one in ["id", *kept]),
         "sources": "".join(f", {one}" for one in kept),
         "changes": ", ".join(f"{{{one}}} = s.{one}" for one in changed),
@@ -91,6 +90,14 @@ def _write(table: Table, batch: Upsert, *, is_new: bool) -> None:
     _stage(table, batch, texts, kept)
     for statement in (_LOCK, _UPDATE, _INSERT):
         table.run(statement % words)
+
+
+def _is_any_stored(table: Table, ids: Sequence[int | str], texts: list[str]) -> bool:
+    is_numbers = isinstance(ids[0], int)  # strings come first
+    if is_numbers and not table.run(_BETWEEN, texts[0], texts[-1]):
+        return False
+    there = "select exists (select from {table} where {id} = any(%s::text[]::jsonb[]))"
+    return bool(table.run(there, texts)[0][0])
 
 
 def _stage(table: Table, batch: Upsert, texts: list[str], kept: list[str]) -> None:
@@ -116,15 +123,22 @@ def update(table: Table, batch: Upsert) -> set[str]:
     """  # noqa: DOC502  # raised by helpers
     kept = ["code"] if batch.residuals is None else ["code", "residual"]
     changes = ", ".join(f"{{{one}}} = s.{one}" for one in kept)
-    words = {"type": id_type(table), "changes": changes}
     _stage(table, batch, spelled(table, batch.ids), kept)
-    table.run(_LOCK % words)
-    return {one for (one,) in table.run(_UPDATE % words + " returning s.id")}
+    table.run(_LOCK)
+    return {one for (one,) in table.run(_UPDATE % {"changes": changes} + " returning s.id")}
 
 
-def _is_any_stored(table: Table, ids: Sequence[int | str], texts: list[str]) -> bool:
-    is_numbers = isinstance(ids[0], int)  # strings come first
-    if is_numbers and not table.run(_BETWEEN, texts[0], texts[-1]):
-        return False
-    there = "select exists (select from {table} where {id} = any(%s::text[]::jsonb[]))"
-    return bool(table.run(there, texts)[0][0])
+def forget(table: Table, ids: Sequence[int | str]) -> None:
+    """Delete rows, or in a table with columns of somebody else what csrkit keeps in them.
+
+    Args:
+        table: The table with codes, refreshed.
+        ids: Plain ids; those that are not there are ignored.
+    """
+    names = table.names
+    if {names.id, names.payload, names.code, names.residual}.issuperset(table.columns):
+        verb = "delete from {table}"
+    else:
+        rest = ", {residual} = null" if names.residual in table.columns else ""
+        verb = "update {table} set {code} = null" + rest
+    table.run(verb + " where {id} = any(%s::text[]::{type}[])", spelled(table, ids))
