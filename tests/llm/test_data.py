@@ -79,7 +79,9 @@ BAD_TRIPLES = {
     '{"question": "", "pos_pid": "p1"}': "expected texts that are not blank",
     '{"pos_pid": "p1"}': "expected texts that are not blank",
     '{"query": "q", "docids": []}': "expected one or more documents, got none",
-    '{"query": "q", "docids": ["p1", "p2"], "scores": [1]}': "1 negatives and 0 scores",
+    '{"query": "q", "docids": ["p1", "p2"], "scores": [1]}': "2 documents and 1 scores",
+    '{"query": "q", "positive": "a", "positive_score": 1, "negatives": ["b"]}': "2 documents and 1",
+    r'{"query": "\ud800", "positive": "a"}': "expected Unicode text, got '.ud800'",
     '{"query": "q", "docids": ["p1", "p2"], "scores": [1, "2"]}': "expected numbers as scores",
     '{"query": "q", "docids": ["p1", "p2"], "scores": [1, NaN]}': "expected finite scores",
     '{"query": "q", "positive": 3}': "expected texts that are not blank",
@@ -107,6 +109,7 @@ def test_ids_without_a_corpus_say_so(tmp_path: Path) -> None:
         ("c.tsv", "1 a\n", "line 1: expected id<TAB>text"),
         ("c.jsonl", '{"id": 1}\n', r"line 1: expected \"_id\" and \"text\""),
         ("c.tsv", "\n", "expected documents in .*, got an empty file"),
+        ("c.jsonl", r'{"id": 1, "text": "\ud800"}', "line 1: expected Unicode text"),
         ("c.csv", "1,a\n", r"expected a file that ends in \.tsv or \.jsonl"),
     ],
 )
@@ -131,8 +134,22 @@ def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
         ((None, (1.0,)), "or neither"),
         ((1.0, (1.0, 2.0)), "1 negatives and 2 scores"),
         ((1.0, (float("inf"),)), "finite"),
+        (("1", (1.0,)), "expected numbers as scores, got '1'"),
+        ((1.0, ("x",)), "expected numbers as scores, got 'x'"),
+        ((1.0, 2.0), "expected a list as negative_scores, got 2.0"),
     ],
 )
 def test_scores_have_to_fit(scores: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Triple("q", "a", ("b",), *scores)
+
+
+@pytest.mark.parametrize("one", ["a dog", None])
+def test_one_negative_is_a_list_of_one(one: Any) -> None:
+    with pytest.raises(ConfigError, match=r"expected a list as negatives, got .*into brackets"):
+        Triple("q", "a", one)  # a text would be taken for its letters
+
+
+def test_a_mark_at_the_start_of_a_file_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "c.tsv").write_text("1\ta cat\n", encoding="utf-8-sig")
+    assert read_corpus(tmp_path / "c.tsv") == {"1": "a cat"}

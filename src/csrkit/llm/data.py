@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Triple:
         negative_scores: What it gives each negative. Both scores, or neither.
 
     Raises:
-        ConfigError: If a text is blank, or the scores do not fit.
+        ConfigError: If a text is blank or none, or the scores do not fit.
     """
 
     query: str
@@ -49,12 +49,16 @@ class Triple:
     negative_scores: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "negatives", tuple(self.negatives))
+        object.__setattr__(self, "negatives", _several(self.negatives, "negatives"))
         texts = (self.query, self.positive, *self.negatives)
         if not all(isinstance(text, str) and text.strip() for text in texts):
             raise ConfigError(f"expected texts that are not blank, got {_short(texts)}")
+        _check_unicode(*texts)
+        if self.positive_score is not None:
+            object.__setattr__(self, "positive_score", _score(self.positive_score))
         if self.negative_scores is not None:
-            object.__setattr__(self, "negative_scores", tuple(map(float, self.negative_scores)))
+            several = _several(self.negative_scores, "negative_scores")
+            object.__setattr__(self, "negative_scores", tuple(map(_score, several)))
         if (self.positive_score is None) != (self.negative_scores is None):
             raise ConfigError("expected scores of the positive and of the negatives, or neither")
         if self.negative_scores is None or self.positive_score is None:
@@ -161,7 +165,7 @@ def _lines(path: Path, suffixes: Sequence[str]) -> Iterator[tuple[int, str]]:
     if path.suffix not in suffixes:
         raise FormatError(f"expected a file that ends in {' or '.join(suffixes)}, got {path}")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # Windows marks files at their start
             number = 0
             while line := file.readline(MAX_LINE):
                 number += 1
@@ -200,6 +204,7 @@ def _document(line: str, *, tabbed: bool) -> tuple[str, str]:
         texts = [item.get("title", ""), item.get("text")]
         if not isinstance(key, str | int) or not all(isinstance(text, str) for text in texts):
             raise ConfigError(f'expected "_id" and "text", got the keys {sorted(item)}')
+    _check_unicode(str(key), *texts)
     return str(key), " ".join(text.strip() for text in texts if text.strip())
 
 
@@ -230,8 +235,37 @@ def _from_object(item: dict[str, Any], corpus: Mapping[str, str] | None) -> Trip
         raise ConfigError("expected one or more documents, got none")
     if not all(type(score) in (int, float) for score in scores) and scores != [None]:
         raise ConfigError(f"expected numbers as scores, got {_short(scores)}")
+    if scores != [None] and len(scores) != len(documents):
+        raise ConfigError(
+            f"expected a score per document, got {len(documents)} documents and "
+            f"{len(scores)} scores"
+        )
     positive, others = (None, None) if scores == [None] else (scores[0], tuple(scores[1:]))
     return Triple(query, documents[0], tuple(documents[1:]), positive, others)  # type: ignore[arg-type]  # checked there
+
+
+def _several(values: Any, name: str) -> tuple[Any, ...]:
+    """Return several texts or scores; a single text would be taken for its letters."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(f"expected a list as {name}, got {_short(values)}: put it into brackets")
+    return tuple(values)
+
+
+def _score(value: Any) -> float:
+    try:
+        return float(value + 0.0)  # a number in a text is none
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"expected numbers as scores, got {_short(value)}") from error
+
+
+def _check_unicode(*texts: str) -> None:
+    for text in texts:
+        try:
+            text.isascii() or text.encode()
+        except UnicodeEncodeError as error:  # a half of a pair, which JSON can spell
+            raise ConfigError(
+                f"expected Unicode text, got {_short(text)}: {error.reason}"
+            ) from error
 
 
 def _list(item: dict[str, Any], key: str) -> list[Any]:
