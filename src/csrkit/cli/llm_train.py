@@ -171,7 +171,7 @@ def _fit(
     from csrkit.llm import fit  # says so if transformers is missing
     from csrkit.llm.twopass import join
 
-    place = join()
+    place = join(settings.device)
     try:
         retriever = fit(
             model,

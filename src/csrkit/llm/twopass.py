@@ -44,14 +44,17 @@ def world() -> World:
     return World(0, 1)
 
 
-def join() -> World:
+def join(device: str) -> World:
     """Join the processes that torchrun has started, as its environment variables say.
+
+    Args:
+        device: Torch device that trains; of "cuda" each process takes one.
 
     Returns:
         The place of this process; alone if torchrun has not started it.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
-        on_gpu = torch.cuda.is_available()
+        on_gpu = torch.device(device).type == "cuda"
         if on_gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         distributed.init_process_group("nccl" if on_gpu else "gloo")
