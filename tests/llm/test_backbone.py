@@ -135,6 +135,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         load_backbone(tmp_path)
 
 
+def test_a_reason_of_several_lines_is_told_whole(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(FormatError, match=r"with a tokenizer, got .*: .*[^:]\Z"):
+        load_backbone(tmp_path)
+
+
 def test_pickled_weights_are_refused(backbone: Backbone, tmp_path: Path) -> None:
     backbone.save(tmp_path)
     (tmp_path / "model.safetensors").unlink()

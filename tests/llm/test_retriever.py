@@ -168,7 +168,8 @@ def test_explanations_add_up_and_name_tokens(retriever: LLMRetriever) -> None:
     ("call", "error", "message"),
     [
         (lambda r: r.encode("a cat"), ShapeError, "expected a list of texts, got 'a cat'"),
-        (lambda r: r.encode(["a", 3]), ShapeError, "something else in it"),
+        (lambda r: r.encode(["a", 3]), ShapeError, r"a list of texts, got '3' \(int\) at 1"),
+        (lambda r: r.encode(["\ud800"]), ShapeError, r"got '.ud800' \(str\) at 0"),
         (lambda r: r.encode(["a"], k=0), ConfigError, r"from 1 to n_latents=40, got encode\(k=0\)"),
         (lambda r: r.encode(["a"], k=True), ConfigError, "k=True"),
         (lambda r: r.encode(["a"], side="doc"), ConfigError, "expected side 'query' or 'document'"),
@@ -282,6 +283,14 @@ def test_a_folder_that_was_changed_is_refused(
     damage(tmp_path / "saved")
     with pytest.raises(FormatError, match=message):
         llm.load(tmp_path / "saved")
+
+
+def test_what_loads_no_retriever(retriever: LLMRetriever, tmp_path: Path) -> None:
+    retriever.save(tmp_path / "saved")
+    with pytest.raises(ConfigError, match="a device of this machine, got device='tpu:9'"):
+        llm.load(tmp_path / "saved", device="tpu:9")
+    with pytest.raises(FormatError, match=r"got the retriever .*saved: .*saved.backbone is the"):
+        llm.load_backbone(tmp_path / "saved")
 
 
 def test_a_folder_of_something_else_is_not_overwritten(

@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from csrkit.errors import ConfigError, FormatError
+from csrkit.tensors import check_device
 
 __all__ = ["Backbone", "Tokens", "load_backbone", "probe"]
 
@@ -169,9 +170,10 @@ def load_backbone(
 
     Raises:
         ConfigError: If the model has no language-model head, stays causal, sees padding, or
-            comes as an object without a tokenizer.
+            comes as an object without a tokenizer; or if this machine has no such device.
         FormatError: If the path holds no model or no tokenizer.
     """  # noqa: DOC502  # raised by helpers
+    check_device(device, f"device={device!r}", "csrkit.llm")
     if isinstance(model, Backbone):
         model, tokenizer = model.model, model.tokenizer
     if isinstance(model, str | os.PathLike):
@@ -216,6 +218,11 @@ def _refuse_missing(path: str | os.PathLike[str]) -> None:
     as_path = isinstance(path, os.PathLike) or text.startswith((".", "/", "~")) or "\\" in text
     if (as_path or text.count("/") > 1 or text.endswith(".gguf")) and not Path(path).exists():
         raise FormatError(f"expected a folder (or hub name) of a language model, found no {text}")
+    if Path(path, "head.safetensors").is_file() and Path(path, "backbone").is_dir():
+        raise FormatError(
+            f"expected a language model, got the retriever {text}: csrkit.llm.load reads it, and "
+            f"{Path(path, 'backbone')} is the language model in it"
+        )
 
 
 def _read_model(path: str | os.PathLike[str], dtype: str) -> Any:
@@ -247,7 +254,10 @@ def _read_tokenizer(path: str | os.PathLike[str]) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """Return what an error says first; a list of several lines whole."""
+    text = str(error).strip() or type(error).__name__
+    first, _, rest = text.partition("\n")
+    return f"{first} {' '.join(rest.split())}" if first.endswith((":", ": ")) else first
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from typing import Any
 
 from csrkit.errors import ConfigError, FormatError
 
-__all__ = ["Triple", "iter_corpus", "read_corpus", "read_triples"]
+__all__ = ["Triple", "is_unicode", "iter_corpus", "read_corpus", "read_triples"]
 
 MAX_LINE = 1 << 24  # characters: what is longer is no line of texts
 
@@ -258,14 +258,18 @@ def _score(value: Any) -> float:
         raise ConfigError(f"expected numbers as scores, got {_short(value)}") from error
 
 
+def is_unicode(text: str) -> bool:
+    """Tell text from what has half of a surrogate pair in it, as JSON can spell it."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def _check_unicode(*texts: str) -> None:
     for text in texts:
-        try:
-            text.isascii() or text.encode()
-        except UnicodeEncodeError as error:  # a half of a pair, which JSON can spell
-            raise ConfigError(
-                f"expected Unicode text, got {_short(text)}: {error.reason}"
-            ) from error
+        if not is_unicode(text):
+            raise ConfigError(f"expected Unicode text, got {_short(text)}")
 
 
 def _list(item: dict[str, Any], key: str) -> list[Any]:

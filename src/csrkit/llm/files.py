@@ -27,6 +27,7 @@ from csrkit.llm.config import LLMConfig
 from csrkit.llm.heads import SparseHead
 from csrkit.llm.retriever import LLMRetriever, Provenance
 from csrkit.model.folder import Kind, read_arrays, read_json, replace_files, weights_bytes
+from csrkit.tensors import check_device
 
 __all__ = ["load", "save"]
 
@@ -104,8 +105,10 @@ def load(path: str | Path, *, device: str = "cpu") -> LLMRetriever:
         The retriever.
 
     Raises:
+        ConfigError: If this machine has no such device.
         FormatError: If anything about the folder is not as it was saved.
-    """
+    """  # noqa: DOC502  # one of them is raised by helpers
+    check_device(device, f"device={device!r}", "csrkit.llm.load")
     folder = Path(path)
     if not (folder / CONFIG).is_file() or not (folder / HEAD).is_file():
         raise FormatError(f"expected a retriever's {CONFIG} and {HEAD}, found none at {folder}")

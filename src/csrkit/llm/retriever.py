@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.llm.backbone import Backbone
 from csrkit.llm.config import LLMConfig
+from csrkit.llm.data import is_unicode
 from csrkit.llm.encoding import Side, TextEncoder
 from csrkit.llm.heads import SparseHead
 from csrkit.vectors import SparseVectors
@@ -229,10 +230,15 @@ class LLMRetriever:
 
     def _tokens(self, texts: Sequence[str], side: Side) -> list[list[int]]:
         """Tokenize; a blank text has no tokens, whatever the tokenizer adds to it."""
-        listed = [] if isinstance(texts, str) else list(texts)
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in listed):
-            got = repr(texts[:40]) if isinstance(texts, str) else "something else in it"
-            raise ShapeError(f"expected a list of texts, got {got}")
+        if isinstance(texts, str):
+            raise ShapeError(f"expected a list of texts, got {texts[:40]!r}")
+        listed = list(texts)
+        for row, text in enumerate(listed):
+            if not isinstance(text, str) or not is_unicode(text):
+                raise ShapeError(
+                    f"expected a list of texts, got {str(text)[:40]!r} ({type(text).__name__}) "
+                    f"at {row}"
+                )
         found = self._encoder().tokenize(listed, side)
         return [row if text.strip() else [] for row, text in zip(found, listed, strict=True)]
 
