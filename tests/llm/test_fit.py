@@ -153,8 +153,12 @@ def test_a_checkpoint_of_another_run_is_refused(triples: list[Triple], tmp_path:
             fit(tiny_backbone(), triples, other, **given)
     with pytest.raises(ConfigError, match="is a checkpoint of another run"):
         fit(tiny_backbone(), triples[1:], quick(mntp_steps=0), **given)
-    with pytest.raises(FormatError, match="of another model"):
-        fit(tiny_backbone(intermediate_size=32), triples, quick(mntp_steps=0), **given)
+    others = [replace(one, negatives=one.negatives[::-1]) for one in triples]
+    with pytest.raises(ConfigError, match="is a checkpoint of another run"):
+        fit(tiny_backbone(), others, quick(mntp_steps=0), **given)
+    for model in (tiny_backbone(1), tiny_backbone(intermediate_size=32)):
+        with pytest.raises(ConfigError, match="triples, corpus or model differ"):
+            fit(model, triples, quick(mntp_steps=0), **given)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     with pytest.raises(FormatError, match=r"is not a checkpoint of csrkit\.llm"):
         fit(tiny_backbone(), triples, quick(mntp_steps=0), **given)
@@ -214,9 +218,29 @@ def test_the_teacher_is_asked_about_every_pair(triples: list[Triple]) -> None:
     retriever = fit(tiny_backbone(), plain, quick(steps=1), teacher=teacher, progress=False)
     assert asked == [(t.query, text) for t in plain for text in t.documents]
     assert retriever.config.loss == "cl_kd"
-    for bad in (lambda pairs: [1.0], lambda pairs: [float("nan")] * len(pairs)):
-        with pytest.raises(ShapeError, match="expected a finite score per pair from the teacher"):
-            fit(tiny_backbone(), plain, quick(), teacher=bad, progress=False)
+    bad: dict[str, Any] = {
+        r"a finite score per pair from the teacher, \(250,\), got \(1,\)": lambda pairs: [1.0],
+        "got NaN or Inf among them": lambda pairs: [float("nan")] * len(pairs),
+        "expected numbers as scores from the teacher": lambda pairs: ["high"] * len(pairs),
+    }
+    for message, one in bad.items():
+        with pytest.raises(ShapeError, match=message):
+            fit(tiny_backbone(), plain, quick(), teacher=one, progress=False)
+    with pytest.raises(ConfigError, match="expected teacher= to be a callable, got list"):
+        fit(tiny_backbone(), plain, quick(), teacher=[1.0], progress=False)
+
+
+def test_a_teacher_may_return_a_tensor(triples: list[Triple]) -> None:
+    plain = [Triple(t.query, t.positive, t.negatives) for t in triples]
+    weight = torch.ones(1, requires_grad=True)  # as a model that is still in training
+    both = [
+        fit(tiny_backbone(), plain, quick(steps=1), teacher=teacher, progress=False)
+        for teacher in (
+            lambda pairs: [3.0 * len(document) for _, document in pairs],
+            lambda pairs: weight * torch.tensor([3.0 * len(document) for _, document in pairs]),
+        )
+    ]
+    assert both[0].fingerprint == both[1].fingerprint
 
 
 def test_a_teacher_that_says_next_to_nothing_is_noted(triples: list[Triple]) -> None:
@@ -249,6 +273,20 @@ def test_what_cannot_be_trained_is_refused(
     triples: list[Triple], settings: dict[str, Any], message: str
 ) -> None:
     config = quick(**{"mntp_steps": 0} | settings)
+    with pytest.raises(ConfigError, match=message):
+        fit(tiny_backbone(), triples, config, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("triples", "config", "message"),
+    [
+        ("t.jsonl", None, "got 't.jsonl': csrkit.llm.read_triples reads those of a file"),
+        ([Triple("q", "a"), ("q", "a")], None, r"csrkit\.llm\.Triple.*, got tuple at 1"),
+        ([{"query": "q", "positive": "a"}], None, r"csrkit\.llm\.Triple.*, got dict at 0"),
+        (plain(3), {"steps": 1}, r"expected config=LLMConfig\(\.\.\.\), got dict"),
+    ],
+)
+def test_other_types_are_refused(triples: Any, config: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         fit(tiny_backbone(), triples, config, progress=False)
 

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from csrkit.errors import ConfigError, FormatError
+from csrkit.llm.backbone import Backbone
 from csrkit.llm.config import LLMConfig
 from csrkit.llm.data import Triple
 from csrkit.llm.twopass import world
@@ -28,6 +29,7 @@ __all__ = ["Checkpoint", "run_digest"]
 
 FILE = "checkpoint.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_SAMPLE = 64  # numbers of each weight that tell one model from another
 
 
 class _Place(NamedTuple):
@@ -37,22 +39,29 @@ class _Place(NamedTuple):
     step: int
 
 
-def run_digest(config: LLMConfig, triples: Sequence[Triple], texts: Sequence[str]) -> str:
+def run_digest(
+    config: LLMConfig, triples: Sequence[Triple], texts: Sequence[str], backbone: Backbone
+) -> str:
     """Return a SHA-256 that tells one run from another.
 
     Args:
         config: Its settings.
         triples: What it trains on.
         texts: What it adapts on.
+        backbone: What it starts from; a few numbers of each of its weights are looked at.
 
     Returns:
         64 hexadecimal digits.
     """
     found = hashlib.sha256(config.model_dump_json().encode())
     for triple in triples:
-        found.update(repr((triple.query, triple.positive, triple.scores)).encode())
+        found.update(repr((triple.query, triple.documents, triple.scores)).encode())
     for text in texts:
         found.update(text.encode())
+    for name, weight in backbone.model.state_dict().items():
+        some = weight.flatten()[:: max(1, weight.numel() // _SAMPLE)]
+        found.update(repr((name, tuple(weight.shape), some.tolist())).encode())
+    found.update(repr(sorted(backbone.tokenizer.get_vocab().items())).encode())
     return found.hexdigest()
 
 
@@ -174,7 +183,7 @@ class Checkpoint:
             raise FormatError(f"{self._path} is not a checkpoint of csrkit.llm: {error}") from error
         if run != self._run:
             raise ConfigError(
-                f"{self._path} is a checkpoint of another run: settings, triples or corpus "
-                "differ; repeat that call, or name another folder"
+                f"{self._path} is a checkpoint of another run: settings, triples, corpus or "
+                "model differ; repeat that call, or name another folder"
             )
         return place

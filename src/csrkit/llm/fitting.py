@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from csrkit import __version__
 from csrkit.errors import ConfigError, ShapeError
@@ -34,7 +34,7 @@ from csrkit.llm.mntp import MaskedTexts
 from csrkit.llm.objective import Objective
 from csrkit.llm.retriever import LLMRetriever, Provenance
 from csrkit.llm.twopass import backward, world
-from csrkit.tensors import check_device
+from csrkit.tensors import check_device, is_tensor, tensor_to_numpy
 
 __all__ = ["Teacher", "adapt", "fit"]
 
@@ -89,7 +89,7 @@ def fit(
         return _fit(
             model,
             triples,
-            config or LLMConfig(),
+            LLMConfig() if config is None else config,
             tokenizer=tokenizer,
             teacher=teacher,
             corpus=corpus,
@@ -109,7 +109,8 @@ def _fit(
     kept: tuple[Path, int] | None,
     progress: bool,
 ) -> LLMRetriever:
-    triples = list(triples)
+    _check_config(given)
+    triples = _checked(triples)
     if teacher is not None and _wants_scores(given, triples):
         triples = _scored(triples, teacher)
     config = _resolved(given, triples)
@@ -117,11 +118,11 @@ def _fit(
     _check_batch(batches, config)
     _warn_if_flat(config, triples)
     texts = _documents(triples) if corpus is None else list(corpus)
+    backbone = _own(model, tokenizer, config)
     place = None
     if kept is not None:
-        run = run_digest(config, triples, texts if config.mntp_steps else [])
+        run = run_digest(config, triples, texts if config.mntp_steps else [], backbone)
         place = Checkpoint(*kept, run)
-    backbone = _own(model, tokenizer, config)
     torch.manual_seed(config.seed)  # the same adapters in every process
     adapters = wrap_(backbone, config) if config.lora_rank else None
     encoder = _encoder(backbone, config)
@@ -166,6 +167,7 @@ def adapt(
         FormatError: If the model cannot be read.
         MissingExtra: If ``lora_rank`` is set and peft is not installed.
     """  # noqa: DOC502  # raised by helpers
+    _check_config(config)
     with torch.random.fork_rng():
         backbone = _own(model, tokenizer, config)
         torch.manual_seed(config.seed)
@@ -175,9 +177,31 @@ def adapt(
     return backbone if adapters is None else merge_(backbone, adapters)
 
 
+def _check_config(config: LLMConfig) -> None:
+    """Refuse other types, and devices that this machine has not."""
+    if not isinstance(config, LLMConfig):
+        raise ConfigError(f"expected config=LLMConfig(...), got {type(config).__name__}")
+    check_device(config.device, f"LLMConfig(device={config.device!r})", "csrkit.llm.fit")
+
+
+def _checked(triples: Any) -> list[Triple]:
+    """Refuse what only looks like triples."""
+    if isinstance(triples, str | os.PathLike):
+        raise ConfigError(
+            f"expected triples, got {str(triples)!r}: csrkit.llm.read_triples reads those of a file"
+        )
+    found = list(triples)
+    for row, one in enumerate(found):
+        if not isinstance(one, Triple):
+            raise ConfigError(
+                "expected triples such as csrkit.llm.Triple(query, positive, negatives), "
+                f"got {type(one).__name__} at {row}"
+            )
+    return found
+
+
 def _own(model: Any, tokenizer: Any, config: LLMConfig) -> Backbone:
     """Load a model, or copy one that was given as an object."""
-    check_device(config.device, f"LLMConfig(device={config.device!r})", "csrkit.llm.fit")
     # adapters alone are trained: the weights below them may be as coarse as the arithmetic
     dtype = config.dtype if config.lora_rank else "float32"
     if isinstance(model, LLMRetriever):
@@ -342,18 +366,14 @@ def _documents(triples: Sequence[Triple]) -> list[str]:
 
 def _scored(triples: Sequence[Triple], teacher: Teacher) -> list[Triple]:
     """Ask a teacher about every pair of triples without scores."""
+    if not callable(teacher):
+        raise ConfigError(f"expected teacher= to be a callable, got {type(teacher).__name__}")
     missing = [row for row, triple in enumerate(triples) if triple.scores is None]
     pairs = [(triples[row].query, text) for row in missing for text in triples[row].documents]
     parts = []
     for start in range(0, len(pairs), PAIRS):
         asked = pairs[start : start + PAIRS]
-        scores = np.asarray(teacher(asked), dtype=np.float64)
-        if scores.shape != (len(asked),) or not np.isfinite(scores).all():
-            raise ShapeError(
-                f"expected a finite score per pair from the teacher, ({len(asked)},), "
-                f"got {scores.shape}"
-            )
-        parts.append(scores)
+        parts.append(_read_scores(teacher(asked), len(asked)))
     found = iter(np.concatenate(parts).tolist())
     scored = list(triples)
     for row in missing:
@@ -362,3 +382,15 @@ def _scored(triples: Sequence[Triple], teacher: Teacher) -> list[Triple]:
             triples[row], positive_score=values[0], negative_scores=tuple(values[1:])
         )
     return scored
+
+
+def _read_scores(given: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Take what a teacher returned for n pairs."""
+    try:
+        scores = np.asarray(tensor_to_numpy(given) if is_tensor(given) else given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"expected numbers as scores from the teacher: {error}") from error
+    if scores.shape != (n,) or not np.isfinite(scores).all():
+        got = "NaN or Inf among them" if scores.shape == (n,) else f"{scores.shape}"
+        raise ShapeError(f"expected a finite score per pair from the teacher, ({n},), got {got}")
+    return scores
