@@ -157,3 +157,24 @@ def test_refusals_are_one_line(
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_ids_that_are_longer_than_numbers_are_names(
+    run: Callable, trained: Path, tmp_path: Path
+) -> None:
+    ids = ["7", "007", str(2**64), "9" * 5000]
+    (tmp_path / "c.tsv").write_text("".join(f"{one}\tthe cat\n" for one in ids))
+    run("llm", "encode", trained, tmp_path / "c.tsv", "--store", f"edge://{tmp_path / 'index'}")
+    with EdgeStore(tmp_path / "index") as store:
+        assert store.count() == 4
+        store.fetch([7, *ids[1:]])
+
+
+def test_a_blank_text_without_a_vector_is_named(
+    run: Callable, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "c.jsonl").write_text('{"_id": "a", "text": "x"}\n{"_id": "d7", "text": " "}\n')
+    result = run("llm", "encode", trained, tmp_path / "c.jsonl", "-o", tmp_path / "v.npy", code=2)
+    assert result.stderr == "csrkit: expected texts that are not blank for vectors, got id 'd7'\n"
+    out = run("llm", "encode", trained, tmp_path / "c.jsonl", "-o", tmp_path / "c.safetensors")
+    assert "1 of them are empty: no search finds them" in out.stdout

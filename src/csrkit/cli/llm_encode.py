@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["EncodedFacts", "encode"]
 
 BLOCK = 1024  # texts that are read, encoded and written at a time
+DIGITS = 19  # of a number that every store takes as an id, below 2**64
 
 
 class Side(StrEnum):
@@ -173,7 +174,8 @@ def _blocks(path: Path, progress: bool) -> Iterator[_Block]:
 
 def _id(key: str) -> int | str:
     """Return a whole number as one: stores keep numbers and UUIDs in less room than names."""
-    return int(key) if key.isascii() and key.isdecimal() and str(int(key)) == key else key
+    is_number = key.isascii() and key.isdecimal() and len(key) <= DIGITS
+    return int(key) if is_number and str(int(key)) == key else key
 
 
 def _coded(
@@ -204,20 +206,19 @@ def _to_file(coded: Iterator[_Coded], output: Path, model: LLMRetriever) -> None
 
 def _to_store(coded: Iterator[_Coded], url: str, model: LLMRetriever, totals: _Totals) -> None:
     """Upsert block by block; whatever stops it, the same command again completes it."""
-
-    def stored() -> str:
-        return f"the first {totals.rows} texts are stored; run the same command again"
-
     try:
         with opened(url, codec=model.fingerprint) as store:
             for block, codes in coded:
                 store.upsert(block.ids, codes, [{"text": text} for text in block.texts])
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted: {stored()}") from error
+        raise Interrupted(
+            f"interrupted: the first {totals.rows} texts are stored; run the same command again"
+        ) from error
     except StoreError as error:
         if not totals.rows:
             raise
-        raise StoreError(f"{error}; {stored()}") from error
+        # how much is stored is not known: a store may write what it holds when it is closed
+        raise StoreError(f"{error}; then run the same command again, for all texts") from error
 
 
 def _to_vectors(
@@ -226,7 +227,12 @@ def _to_vectors(
     """Write all vectors at once."""
     import numpy as np
 
-    found = [model.encode_dense(block.texts, side=side.value) for block in blocks]
+    found = []
+    for block in blocks:
+        for key, text in zip(block.ids, block.texts, strict=True):
+            if not text.strip():
+                raise FormatError(f"expected texts that are not blank for vectors, got id {key!r}")
+        found.append(model.encode_dense(block.texts, side=side.value))
     if not found:
         raise FormatError("expected texts to encode, got an empty file")
     vectors = np.concatenate(found)
