@@ -197,6 +197,48 @@ def test_nothing_is_written_without_a_folder_or_a_change(tmp_path: Path) -> None
     assert not (tmp_path / "i").exists()
 
 
+def test_a_save_replaces_no_other_one(tmp_path: Path) -> None:
+    first, second = SeismicStore(tmp_path / "i"), SeismicStore(tmp_path / "i")
+    first.upsert([1], random_codes(0, 1))
+    second.upsert([2], random_codes(1, 1))
+    first.save()
+    with pytest.raises(StoreError, match="saved by another store since this one was opened"):
+        second.close()
+    first.upsert([3], random_codes(2, 1))
+    first.close()  # its own save before is none of another's
+    assert SeismicStore(tmp_path / "i").fetch([1, 3]) == SparseVectors.concat(
+        [random_codes(0, 1), random_codes(2, 1)]
+    )
+
+
+@pytest.mark.parametrize("is_built", [True, False])
+def test_what_was_replaced_is_not_saved_for_ever(tmp_path: Path, is_built: bool) -> None:
+    codes, sizes = clustered(1, 200), []
+    store, exact = filled(codes, path=tmp_path / "i", effort=Knobs(10**6, 0.0))
+    store.build() if is_built else None
+    for _ in range(4):
+        for one in (store, exact):
+            one.delete([3, 4])
+            one.upsert(range(5, 200), codes[5:])
+        store.close()
+        sizes.append(sum(path.stat().st_size for path in (tmp_path / "i").iterdir()))
+        store = SeismicStore(tmp_path / "i", effort=Knobs(10**6, 0.0))
+        assert_same_hits(store.search(codes[:20]), exact.search(codes[:20], limit=300), 10, 1e-6)
+    assert max(sizes) < min(sizes) + 100  # numbers of saves have digits
+    store.delete(range(200))
+    store.close()
+    assert SeismicStore(tmp_path / "i").count() == 0
+
+
+def test_a_place_in_a_file_is_refused_before_a_load(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    store = SeismicStore(tmp_path / "new" / "i")
+    (tmp_path / "new").write_text("mine")
+    with pytest.raises(StoreError, match=r"cannot write to the store's folder .*new"):
+        store.upsert([1], random_codes(0, 1))
+    assert store.dim is None
+
+
 def test_other_folders_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")

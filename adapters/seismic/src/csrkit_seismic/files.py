@@ -20,7 +20,7 @@ from csrkit.vectors import SparseVectors
 from csrkit_seismic.index import Index
 from csrkit_seismic.table import Table
 
-__all__ = ["Saved", "load", "save"]
+__all__ = ["Saved", "check_writable", "load", "save"]
 
 _FILE = "store.json"
 _INDEX = ".index.seismic"
@@ -87,11 +87,24 @@ class Saved(BaseModel):
             raise StoreError(f"{folder} holds no store that this csrkit reads: {error}") from error
 
 
-def save(folder: Path, table: Table, held: Held, index: Index | None, indexed: int) -> None:
-    """Write a store; StoreError if it cannot be written."""
-    before = Saved.read(folder)
-    saved = Saved(version=before.version + 1 if before else 1, indexed=indexed, **held._asdict())
-    base = folder / f"{saved.version}"
+def check_writable(folder: Path | None) -> None:
+    """Refuse with StoreError a folder that `save` could not write to; None is no folder."""
+    if folder is None:
+        return
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise StoreError(f"cannot write to the store's folder {folder}: no right to write {there}")
+
+
+def save(folder: Path, table: Table, saved: Saved, index: Index | None) -> None:
+    """Write a store; StoreError if it cannot be written, or another one was written since."""
+    before, base = Saved.read(folder), folder / f"{saved.version}"
+    if (before.version if before else 0) + 1 != saved.version:
+        raise StoreError(
+            f"{folder} was saved by another store since this one was opened, so nothing was "
+            "written: open it again, and store again what is new"
+        )
+    table.compact(saved.indexed)  # rows below are the index's, dead or not
     try:
         folder.mkdir(parents=True, exist_ok=True)
         table.codes.save(f"{base}.codes.safetensors")

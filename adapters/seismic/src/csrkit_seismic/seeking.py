@@ -16,7 +16,7 @@ from csrkit.vectors import SparseVectors
 from csrkit_seismic.index import Index, Knobs
 from csrkit_seismic.table import Table
 
-__all__ = ["Effort", "Filter", "Seeker", "knobs_of"]
+__all__ = ["Effort", "Filter", "Seeker", "check_filter", "knobs_of"]
 
 Effort: TypeAlias = Literal["fast", "balanced", "accurate"]
 Filter: TypeAlias = Callable[[Mapping[str, Any]], bool]
@@ -42,6 +42,12 @@ def knobs_of(effort: Effort | Knobs) -> Knobs:
             f"heap_factor from 0 to 1), got {effort!r}"
         )
     return found
+
+
+def check_filter(keep: Filter | None) -> None:
+    """Refuse what is no filter; ConfigError says what is one."""
+    if keep is not None and not callable(keep):
+        raise ConfigError(f"expected filter to be a callable from a payload to bool, got {keep!r}")
 
 
 class Seeker:

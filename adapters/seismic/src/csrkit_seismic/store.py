@@ -19,9 +19,9 @@ from csrkit.stores import adapter as checks
 from csrkit.stores.adapter import Holder, shown
 from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
-from csrkit_seismic.files import Saved, load, save
+from csrkit_seismic.files import Saved, check_writable, load, save
 from csrkit_seismic.index import Index, Knobs
-from csrkit_seismic.seeking import Effort, Filter, Seeker, knobs_of
+from csrkit_seismic.seeking import Effort, Filter, Seeker, check_filter, knobs_of
 from csrkit_seismic.table import Table
 
 __all__ = ["SeismicStore"]
@@ -54,6 +54,7 @@ class SeismicStore(Holder):
         self._knobs, self._folder = knobs_of(effort), None if path is None else Path(path)
         self._table, self._index, self._indexed, self._is_saved = Table(), None, 0, True
         saved = Saved.read(self._folder, create=create) if self._folder else None
+        self._version = saved.version if saved else 0
         if self._folder and saved:
             self._known, self._indexed = saved.held, saved.indexed
             self._table, self._index = load(self._folder, saved)
@@ -71,6 +72,7 @@ class SeismicStore(Holder):
         """Insert or replace codes, payloads and residuals; see `ResidualStore.upsert`."""
         checked = checks.checked_upsert(ids, codes, payloads, self._known, residuals)
         if checked.ids:
+            check_writable(self._folder if self._is_saved else None)  # not after a long load
             self._known = self._known or self._noted(checked)
             self._table.put(checked)
             self._is_saved = False
@@ -102,10 +104,7 @@ class SeismicStore(Holder):
         """Find the codes with the largest inner product; see `Store.search`."""
         checks.checked_limit(limit)
         checks.checked_dim(codes, self.dim)
-        if filter is not None and not callable(filter):
-            raise ConfigError(
-                f"expected filter to be a callable from a payload to bool, got {filter!r}"
-            )
+        check_filter(filter)
         if not self.count():
             return [[] for _ in codes]
         seeker = Seeker(self._table, self._index, self._indexed, self._knobs)
@@ -142,8 +141,9 @@ class SeismicStore(Holder):
         if self._folder is None:
             raise StoreError("cannot save: the store was made without a folder, path=")
         if self._known is not None and not self._is_saved:
-            save(self._folder, self._table, self._known, self._index, self._indexed)
-            self._is_saved = True
+            saved = Saved(version=self._version + 1, indexed=self._indexed, **self._known._asdict())
+            save(self._folder, self._table, saved, self._index)
+            self._version, self._is_saved = saved.version, True
 
     def close(self) -> None:
         """Save, if there is a folder."""

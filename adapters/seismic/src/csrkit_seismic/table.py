@@ -96,12 +96,13 @@ class Table:
             self._residuals = [np.concatenate(self._residuals)]
         return self._residuals[0]
 
-    def compact(self) -> None:
-        """Forget the dead rows."""
-        if self._codes and not self.is_whole:
-            live = sorted(self.row_of.values())
-            self._codes, self._residuals = [self.codes[live]], [self.residuals[live]]
+    def compact(self, first: int = 0) -> None:
+        """Forget the dead rows from the first on."""
+        live = sorted(self.row_of.values())
+        kept = [*range(first), *(row for row in live if row >= first)]
+        if len(kept) < len(self.ids):
+            self._codes, self._residuals = [self.codes[kept]], [self.residuals[kept]]
             self._scorer = None
-            self.payloads = [self.payloads[row] for row in live]
-            self.ids = [self.ids[row] for row in live]
-            self.row_of = {one: row for row, one in enumerate(self.ids)}
+            self.row_of = {self.ids[row]: new for new, row in enumerate(kept) if self.is_live(row)}
+            self.payloads = [self.payloads[row] for row in kept]
+            self.ids = [self.ids[row] for row in kept]
