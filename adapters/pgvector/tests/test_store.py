@@ -1,8 +1,7 @@
-"""What the contract does not ask: transactions, tables of others, writers that meet, faults."""
+"""What the contract does not ask: transactions, tables of others, faults."""
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 from uuid import UUID
 
@@ -227,6 +226,22 @@ def test_a_table_without_payloads(connection: Connection, table: str) -> None:
         store.upsert(["a"], codes[1], [{"x": 1}])
 
 
+def test_a_filter_may_name_the_table_and_columns_any_name(connection: Connection) -> None:
+    """Few hits are looked up anew, many are sorted with their payloads: both are the same."""
+    run(connection, "create table {} (id text primary key, distance int, payload jsonb)", "nearest")
+    store = PgVectorStore(connection, "nearest")
+    codes = SparseVectors.from_dense(np.random.default_rng(0).random((500, 8)))  # no equal scores
+    ids = [f"doc {row}" for row in range(500)]
+    store.upsert(ids, codes, [{"row": row} for row in range(500)])
+    run(connection, "update {} set distance = (payload->>'row')::int", "nearest")
+    keep = sql.SQL("nearest.distance <> {} and distance < {}").format(7, 490)
+    few, many = (store.search(codes[3], limit=limit, filter=keep)[0] for limit in (400, 401))
+    assert len(few) == 400
+    assert few == many[:400]
+    assert all(hit.id == f"doc {(hit.payload or {})['row']}" for hit in many)
+    assert "doc 7" not in {hit.id for hit in many}
+
+
 def test_a_key_that_became_text_under_an_open_store(connection: Connection, table: str) -> None:
     run(connection, "create table {} (nr int primary key)", table)
     store, codes = PgVectorStore(connection, Names(table, id="nr")), random_codes(0, 2)
@@ -314,49 +329,7 @@ def test_a_comment_of_a_newer_csrkit_is_not_overwritten(connection: Connection, 
         PgVectorStore(connection, table)
 
 
-# -- several at once --------------------------------------------------------------------------
-
-
-def test_two_writers_of_the_same_ids_in_opposite_order(server: str, table: str) -> None:
-    """New ids, then ids that are there: neither fails, and each row is one of the two."""
-    codes, errors = [random_codes(1, 400), random_codes(2, 400)], list[Exception]()
-
-    def write(which: int) -> None:
-        ids = list(range(400))[:: 1 - 2 * which]
-        try:
-            store = PgVectorStore(server, table)
-            for _ in range(4):
-                store.upsert(ids, codes[which], [{"by": which}] * 400)
-            store.close()
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=write, args=(which,)) for which in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-    store = PgVectorStore(server, table)
-    assert store.count() == 400
-    rows = store.fetch(range(400))
-    for one in range(400):
-        assert rows[one] in (codes[0][one], codes[1][399 - one])
-    store.close()
-
-
-def test_the_first_of_two_writers_fixes_the_width(server: str, table: str) -> None:
-    one, other = PgVectorStore(server, table), PgVectorStore(server, table)
-    one.bind("codec one")
-    one.upsert([1], random_codes(0, 1, dim=64))
-    with pytest.raises(ShapeError, match=r"over 64 latents.*got 65"):
-        other.upsert([2], random_codes(0, 1, dim=65))
-    other.bind("codec two") if other.codec is None else None
-    with pytest.raises(StoreError, match="of the codec codec one, got the codec codec two"):
-        other.upsert([2], random_codes(0, 1, dim=64))
-    assert one.count() == 1
-    one.close()
-    other.close()
+# -- what fails -------------------------------------------------------------------------------
 
 
 def test_a_lost_connection_is_a_store_error(

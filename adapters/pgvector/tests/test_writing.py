@@ -1,4 +1,4 @@
-"""What decides how a row is written: whether its id is there, or comes there meanwhile."""
+"""What decides how a row is written: whether its id is there or comes meanwhile; two writers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from csrkit.errors import ShapeError, StoreError
 from csrkit.stores import MemoryStore
 from csrkit.stores.testing import assert_same_hits, random_codes
 from csrkit_pgvector import PgVectorStore
@@ -64,3 +65,45 @@ def test_an_id_that_comes_while_an_empty_table_is_filled(
     payloads = {hit.id: hit.payload for hit in first.search(random_codes(3, 1, k=64))[0]}
     assert payloads == {4: {"by": 2}, 5: {"by": 2}, 6: {"by": 2}}
     second.close()
+
+
+def test_two_writers_of_the_same_ids_in_opposite_order(server: str, table: str) -> None:
+    """New ids, then ids that are there: neither fails, and each row is one of the two."""
+    codes, errors = [random_codes(1, 400), random_codes(2, 400)], list[Exception]()
+
+    def write(which: int) -> None:
+        ids = list(range(400))[:: 1 - 2 * which]
+        try:
+            store = PgVectorStore(server, table)
+            for _ in range(4):
+                store.upsert(ids, codes[which], [{"by": which}] * 400)
+            store.close()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(which,)) for which in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    store = PgVectorStore(server, table)
+    assert store.count() == 400
+    rows = store.fetch(range(400))
+    for one in range(400):
+        assert rows[one] in (codes[0][one], codes[1][399 - one])
+    store.close()
+
+
+def test_the_first_of_two_writers_fixes_the_width(server: str, table: str) -> None:
+    one, other = PgVectorStore(server, table), PgVectorStore(server, table)
+    one.bind("codec one")
+    one.upsert([1], random_codes(0, 1, dim=64))
+    with pytest.raises(ShapeError, match=r"over 64 latents.*got 65"):
+        other.upsert([2], random_codes(0, 1, dim=65))
+    other.bind("codec two") if other.codec is None else None
+    with pytest.raises(StoreError, match="of the codec codec one, got the codec codec two"):
+        other.upsert([2], random_codes(0, 1, dim=64))
+    assert one.count() == 1
+    one.close()
+    other.close()

@@ -1,4 +1,4 @@
-"""The columns of codes and of residuals: what they hold, how they are added, and their index."""
+"""The columns of codes and of residuals: what they hold, and how they are added."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from csrkit.stores.adapter import Held, Upsert, checked_held
 from csrkit_pgvector.notes import Note
 from csrkit_pgvector.table import Table
 
-__all__ = ["add_columns", "comment", "held", "index", "is_indexed", "prepared"]
-
-_INDEX = """
-create index on {table} using hnsw ({code} sparsevec_ip_ops)
-with (m = {m}, ef_construction = {ef})
-"""
+__all__ = ["add_columns", "comment", "held", "prepared"]
 
 
 def held(table: Table) -> Held | None:
@@ -83,29 +78,3 @@ def comment(table: Table, codes: Held, job: dict[str, Any] | None = None) -> Non
     note = Note(residual_bytes=codes.residual_bytes, codec=codes.codec, job=job)
     words = sql.Literal(note.model_dump_json())
     table.run(table.composed("comment on column {table}.{code} is {words}", words=words))
-
-
-def index(table: Table, *, m: int, ef_construction: int) -> None:
-    """Build an HNSW graph over inner products, unless there is one.
-
-    pgvector refuses codes of more than 1,000 latents then, here and at each upsert.
-
-    Args:
-        table: The table with codes, refreshed, in a transaction.
-        m: Edges per code and layer, 2 to 100; more find more, and take space.
-        ef_construction: Candidates while building, at least ``2 * m``, up to 1000.
-    """
-    if not is_indexed(table):
-        table.run(table.composed(_INDEX, m=sql.Literal(m), ef=sql.Literal(ef_construction)))
-
-
-def is_indexed(table: Table) -> bool:
-    """Tell whether an HNSW graph covers all codes.
-
-    Args:
-        table: The table with codes, refreshed.
-
-    Returns:
-        True if one does.
-    """
-    return "sparsevec_ip_ops" in table.columns[table.names.code].indexes

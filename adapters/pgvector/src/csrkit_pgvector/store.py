@@ -21,8 +21,9 @@ from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
 from csrkit_pgvector import schema
 from csrkit_pgvector.connection import opened
+from csrkit_pgvector.index import Finder, build
 from csrkit_pgvector.names import Names
-from csrkit_pgvector.reading import Search, fetched, tune
+from csrkit_pgvector.reading import fetched
 from csrkit_pgvector.writing import forget, write
 
 __all__ = ["PgVectorStore"]
@@ -60,9 +61,9 @@ class PgVectorStore(Holder):
     ) -> None:
         if not isinstance(ef_search, int) or not 1 <= ef_search <= 1000:
             raise ConfigError(f"expected ef_search from 1 to 1000, got {ef_search!r}")
-        self._is_exact, self._ef_search, self._is_tuned = exact, ef_search, False
         self._is_own = isinstance(connection, str)
         self._table = opened(connection, table, create=create)
+        self._finder = Finder(self._table, exact=exact, ef_search=ef_search)
         self._table.check(self._table.names.payload, "jsonb", None)
         self._refresh()
         if codec is not None:
@@ -97,20 +98,17 @@ class PgVectorStore(Holder):
         checks.checked_dim(codes, self.dim)
         if not (self._known or self._refresh()):
             return [[] for _ in codes]
-        # no graph is for negative weights: what shares nothing with the query is nearer then
-        walk = schema.is_indexed(self._table) and not self._is_exact and codes.is_nonnegative
+        payload = "{payload}" if self._table.names.payload in self._table.columns else ""
         with self._table.reported("search", atomic=False):
-            if walk and not self._is_tuned:
-                self._is_tuned = tune(self._table, self._ef_search)
-            search = Search(self._table, filter, walk=walk)
-            return [search.hits(code, limit) for code in ([codes] if len(codes) == 1 else codes)]
+            search = self._finder.search(codes, filter, limit, payload)
+            return [search.hits(code) for code in ([codes] if len(codes) == 1 else codes)]
 
     def build_index(self, *, m: int = 16, ef_construction: int = 64) -> None:
-        """Build an HNSW graph, best after the load; see `schema.index`."""
+        """Build an HNSW graph, best after the load; see `csrkit_pgvector.index.build`."""
         if self._refresh() is None:
             raise StoreError("cannot build an index: nothing was stored yet")
         with self._table.reported("build its index"):
-            schema.index(self._table, m=m, ef_construction=ef_construction)
+            build(self._table, m=m, ef_construction=ef_construction)
         self._refresh()
 
     def fetch(self, ids: Ids) -> SparseVectors:

@@ -12,7 +12,7 @@ from csrkit.stores import Hit
 from csrkit.vectors import SparseVectors
 from csrkit_pgvector.home.session import Session
 from csrkit_pgvector.keys import plain
-from csrkit_pgvector.reading import Search
+from csrkit_pgvector.searching import Search
 from csrkit_pgvector.table import Table
 
 __all__ = ["exact", "matching", "sparse"]
@@ -69,9 +69,8 @@ def sparse(
         Hits without payloads, the best first.
     """
     with session.calling(f"search {name!r}"):
-        search = Search(session.named(name), keep, walk=False)
-        found = [search.hits(code, limit) for code in queries]
-    return [[Hit(hit.id, hit.score) for hit in hits] for hits in found]
+        search = Search(session.named(name), keep, limit)
+        return [search.hits(code) for code in queries]
 
 
 def matching(table: Table, field: str, value: str | int | bool) -> sql.Composed:

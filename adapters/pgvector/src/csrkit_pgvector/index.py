@@ -1,0 +1,89 @@
+"""The HNSW graph over codes: building it, and which searches walk along it."""
+
+from __future__ import annotations
+
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from csrkit.vectors import SparseVectors
+from csrkit_pgvector.searching import Search
+from csrkit_pgvector.table import Table
+
+__all__ = ["Finder", "build"]
+
+_INDEX = """
+create index on {table} using hnsw ({code} sparsevec_ip_ops)
+with (m = {m}, ef_construction = {ef})
+"""
+_TUNE = """
+select set_config('hnsw.ef_search', %s, false),
+set_config('hnsw.iterative_scan', 'relaxed_order', false)
+"""
+
+
+def build(table: Table, *, m: int, ef_construction: int) -> None:
+    """Build an HNSW graph over inner products, unless there is one.
+
+    pgvector refuses codes of more than 1,000 latents then, here and at each upsert.
+
+    Args:
+        table: The table with codes, refreshed, in a transaction.
+        m: Edges per code and layer, 2 to 100; more find more, and take space.
+        ef_construction: Candidates while building, at least ``2 * m``, up to 1000.
+    """
+    if not is_indexed(table):
+        table.run(table.composed(_INDEX, m=sql.Literal(m), ef=sql.Literal(ef_construction)))
+
+
+def is_indexed(table: Table) -> bool:
+    """Tell whether an HNSW graph covers all codes.
+
+    Args:
+        table: The table with codes, refreshed.
+
+    Returns:
+        True if one does.
+    """
+    return "sparsevec_ip_ops" in table.columns[table.names.code].indexes
+
+
+class Finder:
+    """How a store searches: by scans, or along the index once there is one.
+
+    Args:
+        table: The table.
+        exact: Scan even if there is an index.
+        ef_search: Candidates that a search of the index keeps, 1 to 1000.
+    """
+
+    def __init__(self, table: Table, *, exact: bool, ef_search: int) -> None:
+        self._table, self._is_exact = table, exact
+        self._ef_search, self._is_tuned = ef_search, False
+
+    def search(
+        self, codes: SparseVectors, keep: sql.Composable | None, limit: int, columns: str
+    ) -> Search:
+        """Prepare a search of a table that is refreshed; see `Search`.
+
+        Args:
+            codes: Queries.
+            keep: Condition of SQL, or None.
+            limit: Most rows per query.
+            columns: What to select of each row beside its id.
+
+        Returns:
+            The search.
+        """
+        # no graph is for negative weights: what shares nothing with the query is nearer then
+        walk = is_indexed(self._table) and not self._is_exact and codes.is_nonnegative
+        if walk and not self._is_tuned:
+            self._is_tuned = self._tune()
+        return Search(self._table, keep, limit, columns=columns, walk=walk)
+
+    def _tune(self) -> bool:
+        """Set what the index needs, and tell whether that stays: a transaction may take it back.
+
+        With ``iterative_scan`` a filter leaves as many hits as asked for, if the graph has them.
+        """
+        self._table.run(_TUNE, str(self._ef_search))
+        return self._table.connection.info.transaction_status == TransactionStatus.IDLE
