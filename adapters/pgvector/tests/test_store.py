@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from csrkit.errors import ConfigError, ShapeError, StoreError
+from csrkit.errors import ConfigError, StoreError
 from csrkit.stores import MemoryStore
 from csrkit.stores.testing import assert_same_hits, random_codes
 from csrkit.vectors import SparseVectors
