@@ -232,6 +232,36 @@ def test_what_was_stored_survives_a_kill(tmp_path: Path) -> None:
     store.close()
 
 
+HALF_MADE = """
+import os, pathlib, signal, sys
+import zvec
+from csrkit_zvec import ZvecStore, note
+owner, name = {"made": (zvec, "create_and_open"), "noted": (note.Note, "write"),
+               "moved": (pathlib.Path, "rename")}[sys.argv[2]]
+whole = getattr(owner, name)
+def last(*args):
+    whole(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, name, last)
+ZvecStore(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("step", ["made", "noted", "moved"])
+def test_a_store_that_was_never_finished_is_made_again(tmp_path: Path, step: str) -> None:
+    done = subprocess.run([sys.executable, "-c", HALF_MADE, tmp_path / "i", step], check=False)
+    assert done.returncode == -9
+    if step != "moved":
+        with pytest.raises(StoreError, match=r"no store at .*check the path"):
+            ZvecStore(tmp_path / "i", create=False)
+    for _ in range(2):
+        store = ZvecStore(tmp_path / "i")
+        store.upsert([1], random_codes(0, 1))
+        assert store.fetch([1]) == random_codes(0, 1)
+        store.close()
+    assert {path.name for path in (tmp_path / "i").iterdir()} == {"csrkit.json", "zvec"}
+
+
 # -- what zvec answers ------------------------------------------------------------------------
 
 

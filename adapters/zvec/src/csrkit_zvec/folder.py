@@ -1,7 +1,11 @@
-"""The folder of a store: the note ``csrkit.json``, and zvec's collection in ``zvec/``."""
+"""The folder of a store: the note ``csrkit.json``, and zvec's collection in ``zvec/``.
+
+The collection is made aside and put in place last, so a process that dies leaves a store or none.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -10,7 +14,7 @@ import zvec
 from zvec import Collection, FieldSchema, FlatIndexParam, HnswIndexParam, MetricType
 
 from csrkit.errors import ConfigError, StoreError
-from csrkit_zvec.note import Note
+from csrkit_zvec.note import DRAFT, Note
 from csrkit_zvec.rows import CODE, DATA, RESIDUAL
 
 __all__ = ["Index", "opened"]
@@ -44,6 +48,8 @@ def opened(
         )
     names = [_name(one) for one in fields]
     note, inside = Note.read(folder), folder / "zvec"
+    if note is not None and note.held is None and not inside.exists():
+        note = None  # whoever made it died before the end
     if note is None and not create:
         raise StoreError(
             f"no store at {folder}: check the path, or make one with ZvecStore({str(folder)!r})"
@@ -53,7 +59,9 @@ def opened(
     try:
         found = zvec.open(str(inside))
     except (ValueError, RuntimeError) as error:
-        raise StoreError(f"{folder}: cannot open the store: {error}") from error
+        raise StoreError(
+            f"{folder}: cannot open the store, which one process at a time can: {error}"
+        ) from error
     try:
         _check_same(folder, found, index, names)
     except StoreError:
@@ -80,14 +88,16 @@ def _made(folder: Path, index: Index, fields: Sequence[FieldSchema]) -> tuple[No
     try:
         schema = zvec.CollectionSchema("csrkit", fields=[*own, *fields], vectors=[code])
         folder.mkdir(parents=True, exist_ok=True)
-        found = zvec.create_and_open(str(folder / "zvec"), schema)
+        shutil.rmtree(folder / DRAFT, ignore_errors=True)  # of a process that died
+        zvec.create_and_open(str(folder / DRAFT), schema).close()
+        note = Note()
+        note.write(folder)
+        (folder / DRAFT).rename(folder / "zvec")
+        return note, zvec.open(str(folder / "zvec"))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"zvec refuses the settings of the store: {error}") from error
     except (OSError, RuntimeError) as error:
         raise StoreError(f"{folder}: cannot make a store: {error}") from error
-    note = Note()
-    note.write(folder)
-    return note, found
 
 
 def _check_same(folder: Path, found: Collection, index: Index | None, names: Sequence[str]) -> None:

@@ -14,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from csrkit.errors import StoreError
 from csrkit.stores.adapter import Held
 
-__all__ = ["Note"]
+__all__ = ["DRAFT", "Note"]
 
 _FILE = "csrkit.json"
+DRAFT = "zvec.new"  # a collection that is being made
+_LEFT = {DRAFT, f"{_FILE}.new"}
 
 
 class Note(BaseModel):
@@ -52,7 +54,8 @@ class Note(BaseModel):
             folder: Folder of a store, which may not exist.
 
         Returns:
-            The note; None if the folder is missing or empty, so free to use.
+            The note; None if the folder is missing, empty, or holds what a process that died left
+            while it made a store, so free to use.
 
         Raises:
             StoreError: If the folder is somebody else's, or of a newer csrkit.
@@ -60,7 +63,7 @@ class Note(BaseModel):
         try:
             return cls.model_validate_json((folder / _FILE).read_bytes())
         except FileNotFoundError as error:
-            if not folder.exists() or not any(folder.iterdir()):
+            if not folder.exists() or {one.name for one in folder.iterdir()} <= _LEFT:
                 return None
             raise StoreError(
                 f"{folder} is not empty and no store of csrkit: it has no {_FILE}. "
