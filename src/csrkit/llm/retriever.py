@@ -32,6 +32,7 @@ from csrkit.vectors import SparseVectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from csrkit.llm.evaluable import Evaluable
     from csrkit.model.encoder import SearchEncoder
 
 __all__ = ["LLMRetriever", "Provenance", "SharedToken"]
@@ -291,6 +292,27 @@ class LLMRetriever:
         return tuple(
             SharedToken(name, one, float(a), float(b), float(a * b)) for name, one, a, b in rows
         )
+
+    def evaluable(self, docs: Sequence[str], queries: Sequence[str]) -> Evaluable:
+        """Return what `csrkit.evaluate` takes: codes and vectors of the same texts.
+
+        ``csrkit.evaluate(*retriever.evaluable(docs, queries), qrels=qrels)`` says how much of the
+        exact search by vectors the codes find at each k, beside other ways to compress these.
+
+        Args:
+            docs: Texts, none of them blank.
+            queries: Likewise.
+
+        Returns:
+            An encoder, and the vectors of both. They have norm 1: similarity is the cosine.
+
+        Raises:
+            ConfigError: If the retriever lacks one of the heads (``head="both"`` has them).
+            ShapeError: If the texts are not sequences of strings, or one is blank.
+        """  # noqa: DOC502  # raised by `encode` and `encode_dense`
+        from csrkit.llm.evaluable import evaluable
+
+        return evaluable(self, list(docs), list(queries))
 
     def save(self, path: str | Path) -> None:
         """Write the retriever to a folder: JSON, safetensors and the tokenizer's files.
