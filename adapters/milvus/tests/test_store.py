@@ -138,6 +138,49 @@ store.close()
 """
 
 
+HELD = """
+import sys
+from csrkit_milvus import MilvusStore
+store = MilvusStore(sys.argv[1], "docs")
+print("open", flush=True)
+sys.stdin.read()
+store.close()
+"""
+
+
+def test_a_file_that_another_process_has_open(tmp_path: Path) -> None:
+    file = str(tmp_path / "index.db")
+    other = subprocess.Popen(
+        [sys.executable, "-c", HELD, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(StoreError, match=r"cannot open .*db, which one process at a time can"):
+            MilvusStore(file, "docs")
+        other.communicate(b"")
+    MilvusStore(file, "docs").close()
+
+
+def test_a_limit_beyond_a_servers_is_cut_to_the_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MilvusClient(str(tmp_path / "index.db"))
+    store, asked = MilvusStore(client, "docs"), []
+    store.upsert(range(40), random_codes(0, 40))
+    whole = client.search
+
+    def search(*args: Any, limit: int, **settings: Any) -> Any:
+        asked.append(limit)
+        return whole(*args, limit=limit, **settings)
+
+    monkeypatch.setattr(client, "search", search)
+    found = [store.search(random_codes(1, 1), limit=limit) for limit in (16_384, 16_385, 10**9)]
+    assert found[0] == found[1] == found[2]
+    assert asked == [16_384, 40, 40]
+    client.close()
+
+
 def test_another_process_finds_what_one_stored(tmp_path: Path) -> None:
     """Milvus Lite opens a file with no collection loaded, unlike those it makes."""
     file, codes = str(tmp_path / "index.db"), random_codes(0, 40)
@@ -159,7 +202,13 @@ SECRET = "hunter2!"
     [
         *(f"milvus://me:{SECRET}@host/docs", f"milvus://host/docs?token={SECRET}"),
         *("milvus://host", "milvus://host/", "milvus://host/a/b", "milvus://host:99999/docs"),
-        *("milvus:docs", "milvus:index.txt/docs", "milvus:index.db/", "milvus://[::1/docs"),
+        *(
+            "milvus:docs",
+            "milvus:index.db",
+            "milvus:index.txt/docs",
+            "milvus:index.db/",
+            "milvus://[::1/docs",
+        ),
     ],
 )
 def test_urls_that_lead_nowhere_are_refused_without_their_secrets(url: str) -> None:

@@ -20,6 +20,7 @@ from csrkit_milvus.notes import NOTE, Note
 __all__ = ["Collection"]
 
 _BATCH = 1000  # rows or queries per call
+_MOST = 16_384  # hits of one query that a server returns
 
 
 class Collection:
@@ -28,7 +29,9 @@ class Collection:
     def __init__(self, client: MilvusClient | str, name: str, drop_ratio: float) -> None:
         self.name = name
         self._params = {"metric_type": "IP", "params": {"drop_ratio_search": float(drop_ratio)}}
-        with self.reported("connect"):
+        is_file = isinstance(client, str) and "://" not in client
+        alone = f"open {client}, which one process at a time can"
+        with self.reported(alone if is_file else "connect"):
             self.client = MilvusClient(client) if isinstance(client, str) else client
 
     @contextmanager
@@ -82,6 +85,7 @@ class Collection:
         """Find what shares a latent with each query."""
         found: list[list[Hit]] = [[] for _ in codes]
         asked = np.flatnonzero(codes.counts)
+        top = limit if limit <= _MOST else min(limit, max(1, self.count()))
         for start in range(0, len(asked), _BATCH):
             part = asked[start : start + _BATCH]
             with self.reported("search"):
@@ -89,7 +93,7 @@ class Collection:
                     self.name,
                     rows.spelled(codes[part]),
                     anns_field="code",
-                    limit=limit,
+                    limit=top,
                     filter=keep,
                     output_fields=["csrkit_id", "payload"],
                     search_params=self._params,

@@ -63,6 +63,8 @@ def open_url(url: str, *, create: bool = False) -> MilvusStore:
 
 
 def _file(place: str, name: str, *, create: bool) -> MilvusStore:
+    if not place and name.endswith(".db"):
+        raise ConfigError(f"{_EXPECTED}, got the file {name!r} without a collection")
     if not place.endswith(".db"):
         raise ConfigError(f"{_EXPECTED}, got the file {place!r}, which does not end in .db")
     if not create and not Path(place).exists():
