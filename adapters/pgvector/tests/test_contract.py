@@ -12,7 +12,12 @@ from psycopg import sql
 
 from csrkit.errors import StoreError
 from csrkit.stores import Store
-from csrkit.stores.testing import CodecStoreContract, ResidualStoreContract, random_codes
+from csrkit.stores.testing import (
+    CandidateStoreContract,
+    CodecStoreContract,
+    ResidualStoreContract,
+    random_codes,
+)
 from csrkit.stores.testing._search import SearchLaws
 from csrkit.vectors import SparseVectors
 from csrkit_pgvector import Names, PgVectorStore
@@ -42,7 +47,7 @@ class Made:
         return self.make_store(tmp_path)
 
 
-class TestPgVectorStore(Made, ResidualStoreContract, CodecStoreContract):
+class TestPgVectorStore(Made, ResidualStoreContract, CodecStoreContract, CandidateStoreContract):
     def test_wide_codes(self, store: Store) -> None:
         """Relaxed: pgvector's sparsevec has at most 10**9 dimensions, not 2**31 - 1."""
         dim = 10**9

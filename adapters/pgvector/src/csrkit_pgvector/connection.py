@@ -31,7 +31,7 @@ def opened(connection: Connection[Any] | str, table: str | Names, *, create: boo
         create: Make the table if it is missing.
 
     Returns:
-        The table, which can hold codes.
+        The table, which can hold codes, and owns a connection that was opened here.
 
     Raises:
         ConfigError: If the connection is neither, or a name is out of its range; the string
@@ -40,14 +40,16 @@ def opened(connection: Connection[Any] | str, table: str | Names, *, create: boo
             than 0.7, or the table is and may not be made, or it cannot serve.
     """  # noqa: DOC502  # raised by helpers
     ready = _connected(connection)
+    is_own = ready is not connection
     try:
-        found = Table(ready, table if isinstance(table, Names) else Names(table))
+        names = table if isinstance(table, Names) else Names(table)
+        found = Table(ready, names, is_own=is_own)
         _check_extension(found)
         found.refresh()
         if not found.columns:
             _make(found, may=create)
     except BaseException:
-        if ready is not connection:
+        if is_own:
             ready.close()
         raise
     return found

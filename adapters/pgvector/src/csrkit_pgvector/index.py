@@ -5,8 +5,9 @@ from __future__ import annotations
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from csrkit.errors import StoreError
 from csrkit.vectors import SparseVectors
-from csrkit_pgvector.searching import Search
+from csrkit_pgvector.searching import Row, Search
 from csrkit_pgvector.table import Table
 
 __all__ = ["Finder", "build"]
@@ -27,12 +28,20 @@ def build(table: Table, *, m: int, ef_construction: int) -> None:
     pgvector refuses codes of more than 1,000 latents then, here and at each upsert.
 
     Args:
-        table: The table with codes, refreshed, in a transaction.
+        table: The table.
         m: Edges per code and layer, 2 to 100; more find more, and take space.
         ef_construction: Candidates while building, at least ``2 * m``, up to 1000.
+
+    Raises:
+        StoreError: If there are no codes yet, or the server refuses.
     """
+    if table.refresh() is None:
+        raise StoreError("cannot build an index: nothing was stored yet")
     if not is_indexed(table):
-        table.run(table.composed(_INDEX, m=sql.Literal(m), ef=sql.Literal(ef_construction)))
+        parts = {"m": sql.Literal(m), "ef": sql.Literal(ef_construction)}
+        with table.reported("build its index"):
+            table.run(table.composed(_INDEX, **parts))
+        table.refresh()
 
 
 def is_indexed(table: Table) -> bool:
@@ -60,10 +69,10 @@ class Finder:
         self._table, self._is_exact = table, exact
         self._ef_search, self._is_tuned = ef_search, False
 
-    def search(
+    def rows(
         self, codes: SparseVectors, keep: sql.Composable | None, limit: int, columns: str
-    ) -> Search:
-        """Prepare a search of a table that is refreshed; see `Search`.
+    ) -> list[list[Row]]:
+        """Find the nearest codes in a table that is refreshed; see `Search`.
 
         Args:
             codes: Queries.
@@ -72,13 +81,15 @@ class Finder:
             columns: What to select of each row beside its id.
 
         Returns:
-            The search.
+            Per query id, negative score and columns of each, by falling score.
         """
         # no graph is for negative weights: what shares nothing with the query is nearer then
         walk = is_indexed(self._table) and not self._is_exact and codes.is_nonnegative
-        if walk and not self._is_tuned:
-            self._is_tuned = self._tune()
-        return Search(self._table, keep, limit, columns=columns, walk=walk)
+        with self._table.reported("search", atomic=False):
+            if walk and not self._is_tuned:
+                self._is_tuned = self._tune()
+            search = Search(self._table, keep, limit, columns=columns, walk=walk)
+            return [search.rows(code) for code in ([codes] if len(codes) == 1 else codes)]
 
     def _tune(self) -> bool:
         """Set what the index needs, and tell whether that stays: a transaction may take it back.

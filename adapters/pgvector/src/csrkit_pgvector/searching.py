@@ -6,8 +6,9 @@ every row. A walk along the index passes few others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from psycopg import sql
 
@@ -18,7 +19,9 @@ from csrkit_pgvector.keys import plain
 from csrkit_pgvector.rows import spelled_code
 from csrkit_pgvector.table import Table
 
-__all__ = ["Search"]
+__all__ = ["Row", "Search", "hits"]
+
+Row: TypeAlias = tuple[Any, ...]  # id, negative score, and what else is asked for
 
 _NEAREST = """
 select {id} as csrkit_id, %(distance)s as csrkit_distance%(more)s from {table}
@@ -80,7 +83,7 @@ class Search:
         words["nearest"] = _NEAREST % words
         return self._table.composed(self._whole % words, **self._parts)
 
-    def rows(self, code: SparseVectors) -> list[tuple[Any, ...]]:
+    def rows(self, code: SparseVectors) -> list[Row]:
         """Find what shares a latent with a query.
 
         Args:
@@ -99,16 +102,14 @@ class Search:
         rows.sort(key=itemgetter(1))  # the index gives them nearly in order, a join in any
         return [row for row in rows if row[1]]
 
-    def hits(self, code: SparseVectors) -> list[Hit]:
-        """Find what shares a latent with a query, with the first column as payload.
 
-        Args:
-            code: The query, a batch of one row.
+def hits(rows: Sequence[Row]) -> list[Hit]:
+    """Return rows as hits.
 
-        Returns:
-            Hits by falling score.
-        """
-        found = self.rows(code)
-        return [
-            Hit(plain(one), -far, *(load or None for load in rest)) for one, far, *rest in found
-        ]
+    Args:
+        rows: Rows of a search, with payloads as their only column if at all.
+
+    Returns:
+        One hit per row.
+    """
+    return [Hit(plain(one), -far, *(load or None for load in rest)) for one, far, *rest in rows]

@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection, sql
 
-from csrkit.errors import ConfigError, StoreError
+from csrkit.errors import ConfigError
 from csrkit.stores import Hit
 from csrkit.stores import adapter as checks
 from csrkit.stores.adapter import Held, Holder, checked_ids, kept_residuals, shown
-from csrkit.stores.base import Ids, Payload
+from csrkit.stores.base import Candidates, Ids, Payload
 from csrkit.vectors import SparseVectors
 from csrkit_pgvector import schema
+from csrkit_pgvector.candidates import brought, named
 from csrkit_pgvector.connection import opened
 from csrkit_pgvector.index import Finder, build
 from csrkit_pgvector.names import Names
 from csrkit_pgvector.reading import fetched
+from csrkit_pgvector.searching import hits
 from csrkit_pgvector.writing import forget, write
 
 __all__ = ["PgVectorStore"]
@@ -61,7 +63,6 @@ class PgVectorStore(Holder):
     ) -> None:
         if not isinstance(ef_search, int) or not 1 <= ef_search <= 1000:
             raise ConfigError(f"expected ef_search from 1 to 1000, got {ef_search!r}")
-        self._is_own = isinstance(connection, str)
         self._table = opened(connection, table, create=create)
         self._finder = Finder(self._table, exact=exact, ef_search=ef_search)
         self._table.check(self._table.names.payload, "jsonb", None)
@@ -94,21 +95,29 @@ class PgVectorStore(Holder):
         self, codes: SparseVectors, *, limit: int = 10, filter: sql.Composable | None = None
     ) -> list[list[Hit]]:
         """Find the codes with the largest inner product; see `Store.search`."""
-        checks.checked_limit(limit)
-        checks.checked_dim(codes, self.dim)
-        if not (self._known or self._refresh()):
+        if self._searchable(codes, limit) is None:
             return [[] for _ in codes]
         payload = "{payload}" if self._table.names.payload in self._table.columns else ""
-        with self._table.reported("search", atomic=False):
-            search = self._finder.search(codes, filter, limit, payload)
-            return [search.hits(code) for code in ([codes] if len(codes) == 1 else codes)]
+        return list(map(hits, self._finder.rows(codes, filter, limit, payload)))
+
+    def candidates(
+        self, codes: SparseVectors, *, limit: int, filter: sql.Composable | None = None
+    ) -> list[Candidates]:
+        """Find codes and bring them along; see `CandidateStore.candidates`."""
+        return brought(self._finder, codes, filter, limit, self._searchable(codes, limit))
+
+    def resolve(self, ranked: Sequence[Sequence[tuple[Any, float]]]) -> list[list[Hit]]:
+        """Name documents that `candidates` returned; see `CandidateStore.resolve`."""
+        return named(self._table, ranked)
+
+    def _searchable(self, codes: SparseVectors, limit: int) -> Held | None:
+        checks.checked_limit(limit)
+        checks.checked_dim(codes, self.dim)
+        return self._known or self._refresh()
 
     def build_index(self, *, m: int = 16, ef_construction: int = 64) -> None:
         """Build an HNSW graph, best after the load; see `csrkit_pgvector.index.build`."""
-        if self._refresh() is None:
-            raise StoreError("cannot build an index: nothing was stored yet")
-        with self._table.reported("build its index"):
-            build(self._table, m=m, ef_construction=ef_construction)
+        build(self._table, m=m, ef_construction=ef_construction)
         self._refresh()
 
     def fetch(self, ids: Ids) -> SparseVectors:
@@ -121,19 +130,13 @@ class PgVectorStore(Holder):
 
     def fetch_both(self, ids: Ids) -> tuple[SparseVectors, NDArray[np.uint8] | None]:
         """Return codes and residuals in one round trip; see `ResidualStore.fetch_both`."""
-        plain = checked_ids(ids)
-        held = self._known or self._refresh()
-        if held is None:
-            raise StoreError(f"cannot fetch {shown(plain)}: nothing was stored yet")
-        with self._table.reported(f"fetch {shown(plain)}", atomic=False):
-            return fetched(self._table, plain, held)
+        return fetched(self._table, checked_ids(ids), self._known or self._refresh())
 
     def delete(self, ids: Ids) -> None:
         """Remove ids, or in a table of somebody else their codes; see `Store.delete`."""
         plain = checked_ids(ids)
         if plain and (self._known or self._refresh()):
-            with self._table.reported(f"delete {shown(plain)}"):
-                forget(self._table, plain)
+            forget(self._table, plain)
 
     def count(self) -> int:
         """Return the exact number of ids with a code."""
@@ -144,5 +147,4 @@ class PgVectorStore(Holder):
 
     def close(self) -> None:
         """Close the connection, if the store opened it."""
-        if self._is_own:
-            self._table.connection.close()
+        self._table.close()

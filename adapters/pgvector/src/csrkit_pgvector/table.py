@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg import Connection, sql
@@ -16,49 +16,30 @@ from psycopg.pq import ExecStatus
 from psycopg.rows import tuple_row
 
 from csrkit.errors import StoreError
+from csrkit_pgvector.catalogue import CATALOGUE, Column
 from csrkit_pgvector.names import Names
 
-__all__ = ["Column", "Table"]
+__all__ = ["Table"]
 
-_CATALOGUE = """
-select attname, format_type(atttypid, null), atttypmod, col_description(attrelid, attnum),
-  coalesce(array_agg(opcname::text) filter (where indisvalid and indpred is null), array[]::text[]),
-  coalesce(bool_or(indisprimary), false)
-from pg_attribute
-  left join pg_index on indrelid = attrelid and indnatts = 1 and indkey[0] = attnum
-  left join pg_opclass on pg_opclass.oid = indclass[0]
-where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
-group by attrelid, attnum, attname, atttypid, atttypmod order by attnum
-"""
 _IDS = ("jsonb", "smallint", "integer", "bigint", "uuid", "text", "character varying")
-
-
-class Column(NamedTuple):
-    """What the catalogue says of a column.
-
-    Attributes:
-        type: Its type as the server spells it, without a width.
-        width: Declared width of a vector, -1 if there is none.
-        comment: Its comment, or None.
-        indexes: Operator class of each whole index over it alone, such as "sparsevec_ip_ops".
-        is_primary: Whether it alone is the primary key.
-    """
-
-    type: str
-    width: int
-    comment: str | None
-    indexes: list[str]
-    is_primary: bool
 
 
 class Table:
     """A table behind a connection; statements name it ``{table}`` and its columns alike.
 
     The type of the ids is ``{type}`` to them.
-    """
 
-    def __init__(self, connection: Connection[Any], names: Names) -> None:
-        self.connection, self.names = connection, names
+    Args:
+        connection: Where it is.
+        names: What is called what.
+        is_own: Whether `close` closes the connection.
+
+    Raises:
+        ConfigError: If a name is out of its range.
+    """  # noqa: DOC502  # raised by `Names.identifiers`
+
+    def __init__(self, connection: Connection[Any], names: Names, *, is_own: bool = False) -> None:
+        self.connection, self.names, self.is_own = connection, names, is_own
         self.columns: dict[str, Column] = {}  # as last seen
         self._parts = self._escaped(names.identifiers())
         self._ready: dict[str, bytes] = {}  # statements by template
@@ -117,7 +98,7 @@ class Table:
     def refresh(self) -> Column | None:
         """Read the catalogue and return the column of codes; what cannot hold codes is refused."""
         with self.reported("read its columns", atomic=False):
-            found = self.run(_CATALOGUE, self.quoted)
+            found = self.run(CATALOGUE, self.quoted)
         self.columns = {column: Column(*rest) for column, *rest in found}
         keys = [name for name, column in self.columns.items() if column.is_primary]
         if keys and self.names.id not in self.columns:
@@ -145,3 +126,8 @@ class Table:
                 f"table {self.names.table!r}: expected a column {name!r} of type "
                 f"{' or '.join(filter(None, types))}, got {found or 'none'}: name another column"
             )
+
+    def close(self) -> None:
+        """Close the connection if it is the table's own."""
+        if self.is_own:
+            self.connection.close()

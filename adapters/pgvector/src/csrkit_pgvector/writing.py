@@ -134,11 +134,15 @@ def forget(table: Table, ids: Sequence[int | str]) -> None:
     Args:
         table: The table with codes, refreshed.
         ids: Plain ids; those that are not there are ignored.
-    """
+
+    Raises:
+        StoreError: If the column of ids cannot hold one, or the server refuses.
+    """  # noqa: DOC502  # raised by helpers
     names = table.names
     if {names.id, names.payload, names.code, names.residual}.issuperset(table.columns):
         verb = "delete from {table}"
     else:
         rest = ", {residual} = null" if names.residual in table.columns else ""
         verb = "update {table} set {code} = null" + rest
-    table.run(verb + " where {id} = any(%s::text[]::{type}[])", spelled(table, ids))
+    with table.reported(f"delete {shown(ids)}"):
+        table.run(verb + " where {id} = any(%s::text[]::{type}[])", spelled(table, ids))

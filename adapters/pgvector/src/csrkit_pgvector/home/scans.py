@@ -12,7 +12,7 @@ from csrkit.stores import Hit
 from csrkit.vectors import SparseVectors
 from csrkit_pgvector.home.session import Session
 from csrkit_pgvector.keys import plain
-from csrkit_pgvector.searching import Search
+from csrkit_pgvector.searching import Search, hits
 from csrkit_pgvector.table import Table
 
 __all__ = ["exact", "matching", "sparse"]
@@ -70,7 +70,7 @@ def sparse(
     """
     with session.calling(f"search {name!r}"):
         search = Search(session.named(name), keep, limit)
-        return [search.hits(code) for code in queries]
+        return [hits(search.rows(code)) for code in queries]
 
 
 def matching(table: Table, field: str, value: str | int | bool) -> sql.Composed:

@@ -132,5 +132,4 @@ class Session:
 
     def close(self) -> None:
         """Close the connection if it was opened here."""
-        if self._conninfo is not None:
-            self.table.connection.close()
+        self.table.close()
