@@ -15,7 +15,7 @@ from .test_contract import Made
 
 
 class TestHostile(Made, HostileStoreContract):
-    """Two hundred, for Milvus Lite takes its time."""
+    n_hostile = 1000
 
 
 def test_filters_that_milvus_refuses(tmp_path: Path) -> None:
