@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from typing import Any
 
 import psycopg
@@ -12,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores import open_store
 from csrkit.stores.testing import HostileStoreContract, random_codes
-from csrkit_pgvector import Names, PgVectorStore
+from csrkit_pgvector import Names, PgHome, PgVectorStore
 from csrkit_pgvector.urls import open_url, parsed, url_of
 
 from .test_contract import Made
@@ -57,7 +59,7 @@ def test_names_are_names_and_nothing_else(connection: Connection, victim: None, 
     connection.execute(sql.SQL("drop table {}").format(sql.Identifier(names.table)))
 
 
-@pytest.mark.parametrize("bad", ["", "x" * 64, "ü" * 32, "a\0b", 7, None])
+@pytest.mark.parametrize("bad", ["", "x" * 64, "ü" * 32, "a\0b", "\ud800", 7, None])
 def test_names_that_the_server_would_change_are_refused(connection: Connection, bad: Any) -> None:
     for names in (Names(bad), Names("docs", id=bad), Names("docs", code=bad)):
         with pytest.raises(ConfigError, match="expected names of 1 to 63 bytes, got"):
@@ -191,6 +193,26 @@ def test_a_server_that_is_not_there(tmp_path: Any) -> None:
     for bad in (None, 7, psycopg.AsyncConnection):
         with pytest.raises(ConfigError, match=r"expected a psycopg.Connection"):
             PgVectorStore(bad, "docs")  # type: ignore[arg-type]  # refused
+
+
+def test_what_is_refused_leaves_no_connection_open(server: str, connection: Connection) -> None:
+    """psycopg warns of one that is forgotten."""
+    connection.execute("create table no_jsonb (id text primary key, payload text)")
+    PgVectorStore(connection, "of_codec", codec="a").upsert([1], random_codes(0, 1))
+    calls: list[Any] = [
+        lambda: PgVectorStore(server, "no_jsonb"),
+        lambda: PgVectorStore(server, "of_codec", codec="b"),
+        lambda: PgVectorStore(server, "of_codec", ef_search=0),
+        lambda: PgVectorStore(server, "missing", create=False),
+        lambda: PgHome(server, "of_codec"),
+    ]
+    for call in calls:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            with pytest.raises((ConfigError, StoreError)):
+                call()
+            gc.collect()
+        assert [str(one.message) for one in seen] == []
 
 
 def test_a_database_without_pgvector_is_refused(server: str, connection: Connection) -> None:

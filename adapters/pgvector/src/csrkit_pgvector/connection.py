@@ -39,19 +39,14 @@ def opened(connection: Connection[Any] | str, table: str | Names, *, create: boo
         StoreError: If the server cannot be reached or refuses, pgvector is missing or older
             than 0.7, or the table is and may not be made, or it cannot serve.
     """  # noqa: DOC502  # raised by helpers
-    ready = _connected(connection)
-    is_own = ready is not connection
-    try:
-        names = table if isinstance(table, Names) else Names(table)
-        found = Table(ready, names, is_own=is_own)
+    names = table if isinstance(table, Names) else Names(table)
+    names.identifiers()  # before there is a connection to close
+    found = Table(_connected(connection), names, is_own=isinstance(connection, str))
+    with found.kept():
         _check_extension(found)
         found.refresh()
         if not found.columns:
             _make(found, may=create)
-    except BaseException:
-        if is_own:
-            ready.close()
-        raise
     return found
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from csrkit.errors import StoreError
+from csrkit.errors import ConfigError, StoreError
 from csrkit.vectors import SparseVectors
 from csrkit_pgvector.searching import Row, Search
 from csrkit_pgvector.table import Table
 
-__all__ = ["Finder", "build"]
+__all__ = ["Finder", "build", "checked_ef"]
 
 _INDEX = """
 create index on {table} using hnsw ({code} sparsevec_ip_ops)
@@ -56,13 +56,30 @@ def is_indexed(table: Table) -> bool:
     return "sparsevec_ip_ops" in table.columns[table.names.code].indexes
 
 
+def checked_ef(ef_search: int) -> int:
+    """Check a setting before anything is opened or made.
+
+    Args:
+        ef_search: Candidates that a search of the index keeps.
+
+    Returns:
+        The same.
+
+    Raises:
+        ConfigError: If it is not from 1 to 1000.
+    """
+    if not isinstance(ef_search, int) or not 1 <= ef_search <= 1000:
+        raise ConfigError(f"expected ef_search from 1 to 1000, got {ef_search!r}")
+    return ef_search
+
+
 class Finder:
     """How a store searches: by scans, or along the index once there is one.
 
     Args:
         table: The table.
         exact: Scan even if there is an index.
-        ef_search: Candidates that a search of the index keeps, 1 to 1000.
+        ef_search: Candidates that a search of the index keeps, as `checked_ef` gives it.
     """
 
     def __init__(self, table: Table, *, exact: bool, ef_search: int) -> None:

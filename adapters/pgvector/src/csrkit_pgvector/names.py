@@ -48,7 +48,14 @@ class Names(NamedTuple):
         columns = {key: getattr(self, key) for key in ("id", "payload", "code", "residual")}
         path = [self.table] if self.schema is None else [self.schema, self.table]
         for one in (*path, *columns.values()):
-            if not isinstance(one, str) or not 0 < len(one.encode()) <= _LONGEST or "\0" in one:
+            if not _is_name(one):
                 raise ConfigError(f"expected names of 1 to {_LONGEST} bytes, got {one!r}")
         quoted = {key: sql.Identifier(name) for key, name in columns.items()}
         return {"table": sql.Identifier(*path), **quoted}
+
+
+def _is_name(one: object) -> bool:
+    if not isinstance(one, str) or "\0" in one:
+        return False
+    sent = one.encode(errors="ignore")  # a lone surrogate is none of UTF-8
+    return sent.decode() == one and 0 < len(sent) <= _LONGEST

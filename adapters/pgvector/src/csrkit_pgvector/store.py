@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection, sql
 
-from csrkit.errors import ConfigError
 from csrkit.stores import Hit
 from csrkit.stores import adapter as checks
 from csrkit.stores.adapter import Held, Holder, checked_ids, kept_residuals, shown
@@ -22,7 +21,7 @@ from csrkit.vectors import SparseVectors
 from csrkit_pgvector import schema
 from csrkit_pgvector.candidates import brought, named
 from csrkit_pgvector.connection import opened
-from csrkit_pgvector.index import Finder, build
+from csrkit_pgvector.index import Finder, build, checked_ef
 from csrkit_pgvector.names import Names
 from csrkit_pgvector.reading import fetched
 from csrkit_pgvector.searching import hits
@@ -61,14 +60,14 @@ class PgVectorStore(Holder):
         ef_search: int = 100,
         codec: str | None = None,
     ) -> None:
-        if not isinstance(ef_search, int) or not 1 <= ef_search <= 1000:
-            raise ConfigError(f"expected ef_search from 1 to 1000, got {ef_search!r}")
+        ef = checked_ef(ef_search)
         self._table = opened(connection, table, create=create)
-        self._finder = Finder(self._table, exact=exact, ef_search=ef_search)
-        self._table.check(self._table.names.payload, "jsonb", None)
-        self._refresh()
-        if codec is not None:
-            self.bind(codec)
+        with self._table.kept():
+            self._finder = Finder(self._table, exact=exact, ef_search=ef)
+            self._table.check(self._table.names.payload, "jsonb", None)
+            self._refresh()
+            if codec is not None:
+                self.bind(codec)
 
     def _refresh(self) -> Held | None:
         self._known = schema.held(self._table)  # another process may have stored the first codes

@@ -131,3 +131,12 @@ class Table:
         """Close the connection if it is the table's own."""
         if self.is_own:
             self.connection.close()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Close the table if what is done with it first fails: nobody else could."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise

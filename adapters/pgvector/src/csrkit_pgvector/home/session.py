@@ -46,12 +46,12 @@ class Session:
         self._conninfo = connection if isinstance(connection, str) else None
         self.table = opened(connection, table, create=False)
         self.url = url_of(self.table.connection, self.table.names)
-        if id_type(self.table) == "jsonb":
-            self.close()
-            raise ConfigError(
-                f"expected {self.url} to be keyed by a whole number, a uuid or text, got jsonb: "
-                "name another unique column, Names(table, id=...)"
-            )
+        with self.table.kept():
+            if id_type(self.table) == "jsonb":
+                raise ConfigError(
+                    f"expected {self.url} to be keyed by a whole number, a uuid or text, got "
+                    "jsonb: name another unique column, Names(table, id=...)"
+                )
 
     @contextmanager
     def calling(self, doing: str, *, atomic: bool = False) -> Iterator[Table]:
