@@ -15,6 +15,7 @@ from tests.llm.tiny import make_triples, tiny_backbone
 
 from csrkit import SparseVectors, llm
 from csrkit.llm import LLMConfig
+from csrkit.llm.batches import Batch, Batches
 from csrkit.stores import EdgeStore
 
 SETTINGS = {"steps": 4, "batch_size": 8, "target_active": 12, "learning_rate": 0.003}
@@ -157,6 +158,34 @@ def test_refusals_are_one_line(
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("step", "ending"),
+    [(0, "nothing was kept yet; run would hold it every 2 steps"), (2, "run holds the last ch")],
+)
+def test_an_interrupt_says_what_was_kept(
+    step: int,
+    ending: str,
+    run: Callable,
+    files: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = Batches.__call__
+
+    def interrupted(self: Batches, at: int) -> Batch:
+        if at == step:
+            raise KeyboardInterrupt
+        return whole(self, at)
+
+    monkeypatch.setattr(Batches, "__call__", interrupted)
+    monkeypatch.chdir(tmp_path)
+    arguments = [files / "llama", files / "triples.jsonl", "-o", "out"]
+    options = ["--corpus", files / "corpus.tsv", "--config", files / "settings.json"]
+    options += ["--checkpoint", "run", "--checkpoint-every", 2]
+    result = run("llm", "train", *arguments, *options, code=4)
+    assert f"csrkit: interrupted: {ending}" in result.stderr
 
 
 def test_ids_that_are_longer_than_numbers_are_names(

@@ -150,6 +150,17 @@ class _Kept(NamedTuple):
     folder: Path | None
     every: int
 
+    @property
+    def ending(self) -> str:
+        """What an interrupt leaves."""
+        from csrkit.llm.checkpoint import FILE
+
+        if self.folder is None:
+            return "nothing was kept; --checkpoint FOLDER keeps a run"
+        if not (self.folder / FILE).is_file():
+            return f"nothing was kept yet; {self.folder} would hold it every {self.every} steps"
+        return f"{self.folder} holds the last checkpoint; run the same command again to go on"
+
 
 def _check_output(folder: Path) -> None:
     """Refuse, before hours of training, a folder that cannot be written to or is not ours."""
@@ -182,12 +193,7 @@ def _fit(
             progress=progress,
         )
     except KeyboardInterrupt as error:
-        ending = (
-            "nothing was kept; --checkpoint FOLDER keeps a run"
-            if kept.folder is None
-            else f"{kept.folder} holds the last checkpoint; run the same command again to go on"
-        )
-        raise Interrupted(f"interrupted: {ending}") from error
+        raise Interrupted(f"interrupted: {kept.ending}") from error
     return retriever if place.rank == 0 else None
 
 
