@@ -125,6 +125,7 @@ def settings(width: int, head: str, loss: str, seed: int, options: argparse.Name
         negatives=options.negatives,
         learning_rate=rate_of(width, options),
         lora_rank=options.lora,
+        dtype=options.dtype,
         # cosines of a dense student that are the teacher's leave nothing to learn then
         teacher_scale=1 / options.dense_temperature if head == "dense" else options.teacher_scale,
         sparse_temperature=options.sparse_temperature,
@@ -190,6 +191,7 @@ def start_of(
         mntp_steps=options.mntp,
         mntp_rate=rate_of(width, options),
         lora_rank=options.lora,
+        dtype=options.dtype,
         batch_size=64,
         document_length=24,
         seed=seed,
@@ -312,6 +314,7 @@ def parse() -> argparse.Namespace:
     add("--document-flops", type=float, default=0.1)
     add("--model", type=Path, help="folder or .gguf of a causal language model")
     add("--lora", type=int, help="rank of adapters; by default all weights are trained")
+    add("--dtype", default="float32", help="of weights that adapters leave alone: bfloat16")
     add("--rows", nargs="+", type=Path, help="run nothing: report what earlier runs wrote as .json")
     add("--out", type=Path, help="write OUT.md and OUT.json")
     options = parser.parse_args()
