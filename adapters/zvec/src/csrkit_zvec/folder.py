@@ -6,7 +6,7 @@ The collection is made aside and put in place last, so a process that dies leave
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -46,7 +46,7 @@ def opened(
             "expected zvec.FlatIndexParam(MetricType.IP) or zvec.HnswIndexParam(MetricType.IP), "
             f"which sparse vectors can have, got {type(index).__name__}"
         )
-    names = [_name(one) for one in fields]
+    kinds = {_name(one): one.data_type.name for one in fields}
     note, inside = Note.read(folder), folder / "zvec"
     if note is not None and note.held is None and not inside.exists():
         note = None  # whoever made it died before the end
@@ -63,7 +63,7 @@ def opened(
             f"{folder}: cannot open the store, which one process at a time can: {error}"
         ) from error
     try:
-        _check_same(folder, found, index, names)
+        _check_same(folder, found, index, kinds)
     except StoreError:
         found.close()
         raise
@@ -100,13 +100,15 @@ def _made(folder: Path, index: Index, fields: Sequence[FieldSchema]) -> tuple[No
         raise StoreError(f"{folder}: cannot make a store: {error}") from error
 
 
-def _check_same(folder: Path, found: Collection, index: Index | None, names: Sequence[str]) -> None:
+def _check_same(
+    folder: Path, found: Collection, index: Index | None, kinds: Mapping[str, str]
+) -> None:
     stored = found.schema.vectors[0].index_param
     if index is not None and index.to_dict() != stored.to_dict():
         raise StoreError(f"{folder} was made with the index {stored}, got {index}: leave it out")
-    there = {field.name for field in found.schema.fields}
-    if not there.issuperset(names):
+    fields = found.schema.fields
+    there = {one.name: one.data_type.name for one in fields if one.name not in (DATA, RESIDUAL)}
+    if not there.items() >= kinds.items():
         raise StoreError(
-            f"{folder} was made with the fields {sorted(there - {DATA, RESIDUAL})}, got "
-            f"{sorted(names)}: fill a new folder"
+            f"{folder} was made with the fields {there}, got {dict(kinds)}: fill a new folder"
         )
