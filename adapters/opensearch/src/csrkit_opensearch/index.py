@@ -59,10 +59,11 @@ class Index:
         (mapping,) = (one["mappings"] for one in found.values())
         held = Note.held(self.name, mapping)
         there = mapping["properties"].get("payload", {}).get("properties", {})
-        if not there.keys() >= self._asked.keys():
+        kinds, asked = _kinds(there), _kinds(self._asked)
+        if not kinds.items() >= asked.items():
             raise StoreError(
-                f"the index {self.name!r} was made with the fields {sorted(there)}, got "
-                f"{sorted(self._asked)}: fill a new index"
+                f"the index {self.name!r} was made with the fields {kinds}, got {asked}: "
+                "fill a new index"
             )
         self.fields = dict(there)
         return held
@@ -143,3 +144,7 @@ class Index:
         """Count the documents."""
         with self.reported("count"):
             return int(self.client.count(index=self.name)["count"])
+
+
+def _kinds(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: one.get("type") for name, one in fields.items()}
