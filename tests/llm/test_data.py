@@ -102,6 +102,12 @@ def test_ids_without_a_corpus_say_so(tmp_path: Path) -> None:
         read_triples(path)
 
 
+def test_ids_in_columns_are_not_taken_for_texts(tmp_path: Path) -> None:
+    (tmp_path / "qidpidtriples.tsv").write_text("7\tp1\tp2\n")
+    with pytest.raises(FormatError, match=r"expected texts in .*leave corpus= \(--corpus\) out"):
+        read_triples(tmp_path / "qidpidtriples.tsv", CORPUS)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -98,10 +98,15 @@ def read_triples(
         The triples, at least one. Documents of a corpus are not copied.
 
     Raises:
-        FormatError: If the file is missing, or a line is not a triple: the message names
-            file and line.
+        FormatError: If the file is missing, a line is not a triple (the message names file
+            and line), or a corpus comes with ``.tsv``, where ids would be taken for texts.
     """
     path = Path(path)
+    if path.suffix == ".tsv" and corpus is not None:
+        raise FormatError(
+            f"expected texts in {path}, whose columns name no documents: leave corpus= (--corpus) "
+            "out, or write ids as .jsonl"
+        )
     texts = read_corpus(corpus) if isinstance(corpus, str | Path) else corpus
     found = []
     tabbed = path.suffix == ".tsv"
