@@ -266,6 +266,7 @@ def plain(n: int, negatives: int = 1) -> list[Triple]:
         (plain(1, 0), {}, "got one query without negatives"),
         (plain(3), {"device": "tpu:9"}, r"a device of this machine, got LLMConfig\(device='tpu:9'"),
         (plain(3), {"mntp_steps": 1, "mask_token": "at a"}, "got mask_token='at a'"),
+        (plain(3), {"query_prefix": "a " * 99}, "query_prefix to leave room .*query_length=64"),
         (plain(3), {"learning_rate": 1e9}, r"training diverged: the loss of step \d is nan, lower"),
     ],
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from tests.llm.tiny import WORDS, tiny_backbone
 
 from csrkit.errors import ConfigError
-from csrkit.llm import Backbone, LLMConfig, Triple, adapt
+from csrkit.llm import Backbone, LLMConfig, Triple, adapt, fit
 from csrkit.llm.backbone import Tokens
 from csrkit.llm.encoding import TextEncoder
 from csrkit.llm.heads import SparseHead
@@ -103,3 +105,18 @@ def test_adapting_lowers_the_loss_and_leaves_the_original(triples: list[Triple])
 def test_no_texts_are_refused(backbone: Backbone) -> None:
     with pytest.raises(ConfigError, match="expected texts to adapt the model on, got none"):
         adapt(backbone, [], LLMConfig(mntp_steps=1), progress=False)
+
+
+@pytest.mark.parametrize("texts", ["corpus.tsv", {"1": "the cat"}, [1, 2], ["the cat", None]])
+def test_what_only_looks_like_texts_is_refused(texts: Any, triples: list[Triple]) -> None:
+    """A path would be read letter by letter, and of a corpus by id the ids."""
+    config = LLMConfig(mntp_steps=1, steps=0)
+    with pytest.raises(ConfigError, match="texts as texts, got "):
+        adapt(tiny_backbone(), texts, config, progress=False)
+    with pytest.raises(ConfigError, match="texts as corpus, got "):
+        fit(tiny_backbone(), triples, config, corpus=texts, progress=False)
+
+
+def test_no_steps_adapt_nothing(backbone: Backbone) -> None:
+    with pytest.raises(ConfigError, match=r"mntp_steps=\.\.\.\) of at least 1 to adapt, got 0"):
+        adapt(backbone, ["the cat"], LLMConfig(), progress=False)

@@ -22,7 +22,7 @@ from typing import Any
 
 from csrkit.errors import ConfigError, FormatError
 
-__all__ = ["Triple", "is_unicode", "iter_corpus", "read_corpus", "read_triples"]
+__all__ = ["Triple", "checked_texts", "is_unicode", "iter_corpus", "read_corpus", "read_triples"]
 
 MAX_LINE = 1 << 24  # characters: what is longer is no line of texts
 
@@ -261,6 +261,29 @@ def _score(value: Any) -> float:
         return float(value + 0.0)  # a number in a text is none
     except (TypeError, ValueError) as error:
         raise ConfigError(f"expected numbers as scores, got {_short(value)}") from error
+
+
+def checked_texts(texts: Any, name: str) -> list[str]:
+    """Return texts as a list; a path, a single text or ids by mistake are none.
+
+    Args:
+        texts: What was passed.
+        name: As what.
+
+    Returns:
+        The texts.
+
+    Raises:
+        ConfigError: If it is no sequence of texts.
+    """
+    hint = ": list(corpus.values()) are those of read_corpus" if isinstance(texts, Mapping) else ""
+    if isinstance(texts, str | Mapping) or not isinstance(texts, Iterable):
+        raise ConfigError(f"expected a list of texts as {name}, got {_short(texts)}{hint}")
+    found = list(texts)
+    for row, text in enumerate(found):
+        if not isinstance(text, str) or not is_unicode(text):
+            raise ConfigError(f"expected texts as {name}, got {_short(text)} at {row}")
+    return found
 
 
 def is_unicode(text: str) -> bool:

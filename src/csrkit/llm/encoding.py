@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from csrkit.errors import ConfigError
 from csrkit.llm.backbone import Backbone
 from csrkit.llm.config import LLMConfig
 from csrkit.llm.heads import SparseHead, dense_pool
@@ -57,6 +58,23 @@ class TextEncoder:
         return self.backbone.tokenize(
             [prefix + text for text in texts] if prefix else texts, length
         )
+
+    def check_prefixes(self) -> None:
+        """Refuse a prefix that leaves no room for a text.
+
+        Raises:
+            ConfigError: If one does.
+        """
+        config = self.config
+        for side, prefix, length in (
+            ("query", config.query_prefix, config.query_length),
+            ("document", config.document_prefix, config.document_length),
+        ):
+            if prefix and len(self.backbone.tokenize([prefix], length)[0]) >= length:
+                raise ConfigError(
+                    f"expected {side}_prefix to leave room for a text, got one of "
+                    f"{side}_length={length} tokens or more: {prefix[:40]!r}"
+                )
 
     def __call__(self, rows: Sequence[Sequence[int]], side: Side) -> Codes:
         """Encode token ids in one go.

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 
 from csrkit import __version__
-from csrkit.errors import ConfigError, ShapeError
+from csrkit.errors import ConfigError
 from csrkit.llm.backbone import Backbone, load_backbone
 from csrkit.llm.batches import Batches
 from csrkit.llm.checkpoint import Checkpoint, run_digest
 from csrkit.llm.config import LLMConfig
-from csrkit.llm.data import Triple
+from csrkit.llm.data import Triple, checked_texts
 from csrkit.llm.encoding import TextEncoder
 from csrkit.llm.heads import CALIBRATION_ENTRIES, SparseHead, max_logits
 from csrkit.llm.loop import Stage, train, trainable
@@ -33,17 +31,13 @@ from csrkit.llm.lora import merge_, wrap_
 from csrkit.llm.mntp import MaskedTexts
 from csrkit.llm.objective import Objective
 from csrkit.llm.retriever import LLMRetriever, Provenance
+from csrkit.llm.teacher import Teacher, scored, wants_scores, warn_if_flat
 from csrkit.llm.twopass import backward, world
-from csrkit.tensors import check_device, is_tensor, tensor_to_numpy
+from csrkit.tensors import check_device
 
-__all__ = ["Teacher", "adapt", "fit"]
-
-Teacher = Callable[[list[tuple[str, str]]], ArrayLike]
-"""Scores (n,) of n pairs of query and document, such as ``CrossEncoder.predict``."""
+__all__ = ["adapt", "fit"]
 
 CALIBRATION_TEXTS = 1000
-FLAT = 1.0  # best over worst of a list is then below e to 1
-PAIRS = 1024  # that a teacher is given at once
 
 
 def fit(
@@ -111,13 +105,13 @@ def _fit(
 ) -> LLMRetriever:
     _check_config(given)
     triples = _checked(triples)
-    if teacher is not None and _wants_scores(given, triples):
-        triples = _scored(triples, teacher)
+    if teacher is not None and wants_scores(given, triples):
+        triples = scored(triples, teacher)
     config = _resolved(given, triples)
     batches = Batches(triples, config.batch_size, config.negatives, config.seed)
     _check_batch(batches, config)
-    _warn_if_flat(config, triples)
-    texts = _documents(triples) if corpus is None else list(corpus)
+    warn_if_flat(config, triples)
+    texts = _documents(triples) if corpus is None else checked_texts(corpus, "corpus")
     backbone = _own(model, tokenizer, config)
     place = None
     if kept is not None:
@@ -163,16 +157,19 @@ def adapt(
         The adapted model. `Backbone.save` writes it to a folder.
 
     Raises:
-        ConfigError: If there are no texts, no mask token, or training diverges.
+        ConfigError: If there are no texts, steps or mask token, or training diverges.
         FormatError: If the model cannot be read.
         MissingExtra: If ``lora_rank`` is set and peft is not installed.
     """  # noqa: DOC502  # raised by helpers
     _check_config(config)
+    texts = checked_texts(texts, "texts")
+    if not config.mntp_steps:
+        raise ConfigError("expected LLMConfig(mntp_steps=...) of at least 1 to adapt, got 0")
     with torch.random.fork_rng():
         backbone = _own(model, tokenizer, config)
         torch.manual_seed(config.seed)
         adapters = wrap_(backbone, config) if config.lora_rank else None
-        _adapt(_encoder(backbone, config), list(texts), config, None, progress)
+        _adapt(_encoder(backbone, config), texts, config, None, progress)
     backbone.model.requires_grad_(False).eval()
     return backbone if adapters is None else merge_(backbone, adapters)
 
@@ -227,7 +224,9 @@ def _checkpoint_activations(backbone: Backbone) -> None:
 def _encoder(backbone: Backbone, config: LLMConfig) -> TextEncoder:
     head = SparseHead(backbone.vocabulary, backbone.dim).to(backbone.device)
     head.shift.requires_grad_(config.is_sparse and config.train_shift)
-    return TextEncoder(backbone, head, config)
+    encoder = TextEncoder(backbone, head, config)
+    encoder.check_prefixes()
+    return encoder
 
 
 def _adapt(
@@ -311,10 +310,6 @@ def calibrate_(encoder: TextEncoder, batches: Batches, target: int) -> None:
     encoder.head.calibrate_(torch.cat(logits), min(target, encoder.backbone.vocabulary - 1))
 
 
-def _wants_scores(config: LLMConfig, triples: Sequence[Triple]) -> bool:
-    return config.loss != "cl" and any(triple.scores is None for triple in triples)
-
-
 def _resolved(config: LLMConfig, triples: Sequence[Triple]) -> LLMConfig:
     """Choose the loss that the triples allow, or check the one that was chosen."""
     unscored = next((row for row, one in enumerate(triples) if one.scores is None), None)
@@ -327,21 +322,6 @@ def _resolved(config: LLMConfig, triples: Sequence[Triple]) -> LLMConfig:
             f"({triples[unscored].query[:40]!r}): give teacher=, or set loss='cl'"
         )
     return config
-
-
-def _warn_if_flat(config: LLMConfig, triples: Sequence[Triple]) -> None:
-    """Say so if the teacher's scores are cosines, say, which tell a softmax nothing."""
-    if not config.distills:
-        return
-    lists = [triple.scores for triple in triples if triple.scores is not None]
-    spread = config.teacher_scale * float(np.mean([max(one) - min(one) for one in lists]))
-    if spread < FLAT:
-        warnings.warn(
-            f"teacher scores of the mean list differ by {spread:.2g} at "
-            f"teacher_scale={config.teacher_scale:g}: the softmax of them is nearly flat and "
-            "teaches next to nothing; cosines need teacher_scale=20 or so",
-            stacklevel=4,
-        )
 
 
 def _check_batch(batches: Batches, config: LLMConfig) -> None:
@@ -362,35 +342,3 @@ def _check_batch(batches: Batches, config: LLMConfig) -> None:
 
 def _documents(triples: Sequence[Triple]) -> list[str]:
     return list(dict.fromkeys(text for triple in triples for text in triple.documents))
-
-
-def _scored(triples: Sequence[Triple], teacher: Teacher) -> list[Triple]:
-    """Ask a teacher about every pair of triples without scores."""
-    if not callable(teacher):
-        raise ConfigError(f"expected teacher= to be a callable, got {type(teacher).__name__}")
-    missing = [row for row, triple in enumerate(triples) if triple.scores is None]
-    pairs = [(triples[row].query, text) for row in missing for text in triples[row].documents]
-    parts = []
-    for start in range(0, len(pairs), PAIRS):
-        asked = pairs[start : start + PAIRS]
-        parts.append(_read_scores(teacher(asked), len(asked)))
-    found = iter(np.concatenate(parts).tolist())
-    scored = list(triples)
-    for row in missing:
-        values = [next(found) for _ in triples[row].documents]
-        scored[row] = replace(
-            triples[row], positive_score=values[0], negative_scores=tuple(values[1:])
-        )
-    return scored
-
-
-def _read_scores(given: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Take what a teacher returned for n pairs."""
-    try:
-        scores = np.asarray(tensor_to_numpy(given) if is_tensor(given) else given, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ShapeError(f"expected numbers as scores from the teacher: {error}") from error
-    if scores.shape != (n,) or not np.isfinite(scores).all():
-        got = "NaN or Inf among them" if scores.shape == (n,) else f"{scores.shape}"
-        raise ShapeError(f"expected a finite score per pair from the teacher, ({n},), got {got}")
-    return scores
