@@ -263,6 +263,17 @@ def test_a_store_that_was_never_finished_is_made_again(tmp_path: Path, step: str
     assert {path.name for path in (tmp_path / "i").iterdir()} == {"csrkit.json", "zvec"}
 
 
+def test_a_manifest_that_a_full_disk_has_emptied_is_an_error(tmp_path: Path) -> None:
+    """zvec 0.8.0 dies of it."""
+    store = ZvecStore(tmp_path / "i")
+    store.upsert([1], random_codes(0, 1))
+    store.close()
+    for manifest in (tmp_path / "i" / "zvec").glob("manifest.*"):
+        manifest.write_bytes(b"")
+    with pytest.raises(StoreError, match=r"the manifest in .* is empty, as zvec leaves it on"):
+        ZvecStore(tmp_path / "i")
+
+
 # -- what zvec answers ------------------------------------------------------------------------
 
 

@@ -56,6 +56,11 @@ def opened(
         )
     if note is None:
         return _made(folder, index or FlatIndexParam(metric_type=MetricType.IP), fields)
+    if not all(one.stat().st_size for one in inside.glob("manifest.*")):
+        raise StoreError(  # zvec 0.8.0 would end the process by a segmentation fault
+            f"{folder}: the manifest in {inside} is empty, as zvec leaves it on a full disk, and "
+            "the store is lost: make room, and fill a new folder"
+        )
     try:
         found = zvec.open(str(inside))
     except (ValueError, RuntimeError) as error:
