@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+
 import pytest
 
 pytest.importorskip("transformers")
@@ -19,3 +22,12 @@ def backbone() -> Backbone:
 @pytest.fixture(scope="session")
 def triples() -> list[Triple]:
     return make_triples()
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """Files of 10 kB at most, which ends a write as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

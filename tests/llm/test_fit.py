@@ -166,6 +166,16 @@ def test_a_checkpoint_of_another_run_is_refused(triples: list[Triple], tmp_path:
         fit(tiny_backbone(), triples, quick(), checkpoint=tmp_path, checkpoint_every=0)
 
 
+@pytest.mark.usefixtures("full_disk")
+def test_a_run_that_cannot_be_written_says_where(triples: list[Triple], tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"cannot write the checkpoint .*checkpoint.safetensors"):
+        fit(tiny_backbone(), triples, quick(), checkpoint=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FormatError, match=r"cannot make the folder .*runs"):
+        fit(tiny_backbone(), triples, quick(), checkpoint=tmp_path / "notes.txt" / "runs")
+
+
 def test_lora_trains_few_weights_and_is_merged(triples: list[Triple]) -> None:
     backbone = tiny_backbone()
     config = quick(lora_rank=2, mntp_steps=0, lora_dropout=0.0)

@@ -285,6 +285,17 @@ def test_a_folder_that_was_changed_is_refused(
         llm.load(tmp_path / "saved")
 
 
+def test_a_full_disk_leaves_the_old_retriever(
+    retriever: LLMRetriever, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    retriever.save(tmp_path / "saved")
+    request.getfixturevalue("full_disk")
+    with pytest.raises(FormatError, match=r"cannot write the retriever to .*saved: "):
+        retriever.save(tmp_path / "saved")
+    assert llm.load(tmp_path / "saved").fingerprint == retriever.fingerprint
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
 def test_what_loads_no_retriever(retriever: LLMRetriever, tmp_path: Path) -> None:
     retriever.save(tmp_path / "saved")
     with pytest.raises(ConfigError, match="a device of this machine, got device='tpu:9'"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -224,7 +226,7 @@ def _to_store(coded: Iterator[_Coded], url: str, model: LLMRetriever, totals: _T
 def _to_vectors(
     model: LLMRetriever, blocks: Iterator[_Block], output: Path, side: Side, totals: _Totals
 ) -> None:
-    """Write all vectors at once."""
+    """Write all vectors at once; the file appears whole or not at all."""
     import numpy as np
 
     found = []
@@ -238,7 +240,9 @@ def _to_vectors(
     vectors = np.concatenate(found)
     totals.rows = len(vectors)
     try:
-        np.save(output, vectors)
+        with TemporaryDirectory(dir=output.parent, prefix=".saving-") as aside:
+            np.save(Path(aside, output.name), vectors)
+            os.replace(Path(aside, output.name), output)
     except OSError as error:
         raise FormatError(f"cannot write {output}: {error}") from error
 

@@ -78,7 +78,8 @@ class Checkpoint:
 
         Raises:
             ConfigError: If it holds the checkpoint of another run, or every is below 1.
-            FormatError: If the path is a file, or what it holds is not a checkpoint.
+            FormatError: If the path is a file or cannot be made, or what it holds is not a
+                checkpoint.
         """
         if every < 1:
             raise ConfigError(f"expected a checkpoint every 1 or more steps, got {every}")
@@ -87,7 +88,10 @@ class Checkpoint:
         self._run = run
         if Path(folder).exists() and not Path(folder).is_dir():
             raise FormatError(f"expected a folder for checkpoints, got the file {folder}")
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FormatError(f"cannot make the folder {folder}: {error.strerror}") from error
         self._place = self._read() if self._path.exists() else None
 
     @property
@@ -113,6 +117,9 @@ class Checkpoint:
             step: Optimiser steps taken in it.
             parameters: What it trains.
             optimizer: Of these parameters.
+
+        Raises:
+            FormatError: If it cannot be written; the one before stays.
         """
         tensors: dict[str, Tensor] = {}
         for name, parameter in parameters.items():
@@ -121,13 +128,16 @@ class Checkpoint:
                 if moment in optimizer.state[parameter]:
                     tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment]
         about = json.dumps({"run": self._run, "stage": stage, "step": step})
-        with tempfile.TemporaryDirectory(dir=self._path.parent, prefix=".saving-") as aside:
-            draft = Path(aside, FILE)
-            kept = {name: value.contiguous().cpu() for name, value in tensors.items()}
-            save_file(kept, draft, {"csrkit": about})
-            with open(draft, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(draft, self._path)
+        kept = {name: value.contiguous().cpu() for name, value in tensors.items()}
+        try:
+            with tempfile.TemporaryDirectory(dir=self._path.parent, prefix=".saving-") as aside:
+                draft = Path(aside, FILE)
+                save_file(kept, draft, {"csrkit": about})
+                with open(draft, "rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(draft, self._path)
+        except (OSError, SafetensorError) as error:
+            raise FormatError(f"cannot write the checkpoint {self._path}: {error}") from error
         self._place = _Place(stage, step)
 
     @torch.no_grad()

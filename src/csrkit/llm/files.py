@@ -57,7 +57,8 @@ def save(retriever: LLMRetriever, folder: Path) -> None:
         folder: Where to; what it holds is replaced if that is a retriever.
 
     Raises:
-        FormatError: If the path is a file, or a folder that holds something else.
+        FormatError: If the path is a file, a folder that holds something else, or cannot be
+            written to.
     """
     if folder.exists() and not folder.is_dir():
         raise FormatError(f"expected a folder to save the retriever to, got the file {folder}")
@@ -65,13 +66,16 @@ def save(retriever: LLMRetriever, folder: Path) -> None:
         raise FormatError(
             f"{folder} is not empty and holds no retriever: name a new folder, it would be lost"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as aside:
-        draft = Path(aside, "new")
-        _write(retriever, draft)
-        if folder.exists():
-            os.replace(folder, Path(aside, "old"))
-        os.replace(draft, folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as aside:
+            draft = Path(aside, "new")
+            _write(retriever, draft)
+            if folder.exists():
+                os.replace(folder, Path(aside, "old"))
+            os.replace(draft, folder)
+    except (OSError, SafetensorError) as error:
+        raise FormatError(f"cannot write the retriever to {folder}: {error}") from error
 
 
 def _write(retriever: LLMRetriever, folder: Path) -> None:

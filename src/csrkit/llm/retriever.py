@@ -321,7 +321,8 @@ class LLMRetriever:
             path: Folder; made if needed. A retriever saved there before is replaced.
 
         Raises:
-            FormatError: If the path is a file, or a folder that holds something else.
+            FormatError: If the path is a file, a folder that holds something else, or cannot
+                be written to.
         """
         from csrkit.llm.files import save
 
