@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from milvus_lite.server_manager import server_manager_instance
 
 _MEMORY = Path("/dev/shm")
 _ENOUGH = 256 << 20  # bytes
@@ -19,6 +20,7 @@ def tmp_path() -> Iterator[Path]:
     parent = _MEMORY if is_roomy else None
     with tempfile.TemporaryDirectory(prefix="csrkit-milvus-", dir=parent) as name:
         yield Path(name)
+        server_manager_instance.release_all()  # or it would write the files again at its end
 
 
 @pytest.fixture(autouse=True)
