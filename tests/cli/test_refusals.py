@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from csrkit import SparseVectors
+from csrkit.errors import StoreError
+from csrkit.stores import MemoryStore
 
 SMALL = ("--n-latents", 64, "--ladder", 4, "--steps", 2, "--batch-size", 32)
 
@@ -111,3 +114,26 @@ def test_how_errors_of_the_machine_are_told(error: str, code: int, told: str) ->
         check=False,
     )
     assert (done.returncode, done.stderr[: len(told)]) == (code, told)
+
+
+@pytest.mark.parametrize("ends", ["alone", "after Ctrl-C"])
+def test_a_store_that_fails_as_it_is_closed_promises_no_rows(
+    ends: str, run: Callable, codec: Path, embeddings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that writes at the end, on a full disk, has stored nothing."""
+
+    class Full(MemoryStore):
+        def upsert(self, *args: Any, **options: Any) -> None:
+            super().upsert(*args, **options)
+            if ends != "alone" and self.count() == 200:
+                raise KeyboardInterrupt
+
+        def close(self) -> None:
+            raise StoreError("cannot write to the store's folder x: No space left on device")
+
+    monkeypatch.setattr("csrkit.stores.open_store", lambda url, *, create: Full())
+    monkeypatch.setattr("csrkit.cli.encode.BLOCK_ROWS", 100)
+    result = run("encode", codec, embeddings, "--store", "memory:", code=3)
+    assert "No space left on device" in result.stderr
+    assert "how much is stored is not known: run the same command again" in result.stderr
+    assert "are stored" not in result.stderr

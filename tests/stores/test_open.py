@@ -57,7 +57,9 @@ def test_an_unknown_scheme_lists_the_known(adapters: Path) -> None:
             open_store(url)
 
 
-@pytest.mark.parametrize("scheme", ["chroma", "lancedb", "redis", "weaviate"])
+@pytest.mark.parametrize(
+    "scheme", ["chroma", "chromadb", "lancedb", "lance", "redis", "rediss", "Weaviate"]
+)
 def test_a_store_of_dense_vectors_alone_is_told(adapters: Path, scheme: str) -> None:
     with pytest.raises(ConfigError, match=rf"got '{scheme}://h/x': \w+ .*sparse.*; use edge:"):
         open_store(f"{scheme}://h/x")

@@ -253,19 +253,27 @@ def _to_store(
     totals: _Totals,
 ) -> None:
     """Upsert block by block; whatever stops it, say from where to go on."""
+    stopped: BaseException | None = None
     try:
         with target as store:
             work = writer(store)
-            for start, embeddings in blocks:
-                ids, payloads = rows.details(start, start + len(embeddings))
-                totals.add_(work.upsert(ids, embeddings, payloads, device=device))
-                totals.residual_bytes, totals.refitted = work.residual_bytes, work.refits
+            try:
+                for start, embeddings in blocks:
+                    ids, payloads = rows.details(start, start + len(embeddings))
+                    totals.add_(work.upsert(ids, embeddings, payloads, device=device))
+                    totals.residual_bytes, totals.refitted = work.residual_bytes, work.refits
+            except BaseException as error:
+                stopped = error
+                raise
     except KeyboardInterrupt as error:
         raise Interrupted(f"interrupted: {_resume(rows, totals)}") from error
     except StoreError as error:
         if not totals.rows:
             raise
-        raise StoreError(f"{error}; {_resume(rows, totals)}") from error
+        # another error came from closing, which is when some stores write what they hold
+        again = "how much is stored is not known: run the same command again, as it stands"
+        ending = _resume(rows, totals) if error is stopped else again
+        raise StoreError(f"{error}; {ending}") from error
 
 
 def _writer(

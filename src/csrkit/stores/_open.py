@@ -26,6 +26,8 @@ _DENSE_ONLY = {  # as their newest releases of 2026-11 have it
     "redis": "Redis has no sparse vectors",
     "weaviate": "Weaviate has no sparse vectors of one's own",
 }
+_ADAPTERS = "csrkit-milvus, csrkit-opensearch, csrkit-pgvector, csrkit-seismic and csrkit-zvec"
+_ALSO = {"chromadb": "chroma", "lance": "lancedb", "rediss": "redis", "valkey": "redis"}
 _INSTEAD = (
     "use edge://FOLDER, qdrant://HOST/COLLECTION, or pg://HOST/DATABASE/TABLE with csrkit-pgvector"
 )
@@ -54,7 +56,7 @@ def open_store(url: str, *, create: bool = False) -> Store:
         ConfigError: If the scheme is unknown, or two packages claim it.
         StoreError: If there is no such store and none may be made, or it fails.
     """
-    match = re.match(r"([a-z][a-z0-9_.-]*)(\+[a-z0-9]+)?:", url)
+    match = re.match(r"([A-Za-z][A-Za-z0-9_.-]*)(\+[a-z0-9]+)?:", url)
     known = entry_points(group=_GROUP)
     scheme = match[1] if match else ""
     if scheme not in known.names:
@@ -69,11 +71,10 @@ def open_store(url: str, *, create: bool = False) -> Store:
 def _unknown(url: str, scheme: str, known: list[str]) -> str:
     """Say what is wrong with a scheme; a URL of an adapter is not shown, it may hold a password."""
     shown = f"{scheme}://..." if scheme and "@" in url else url
-    if scheme in _DENSE_ONLY:
-        return (
-            f"expected a store of sparse vectors, got {shown!r}: {_DENSE_ONLY[scheme]}; {_INSTEAD}"
-        )
-    hint = "is the adapter installed? pip install csrkit-<store>"
+    why = _DENSE_ONLY.get(_ALSO.get(scheme.lower(), scheme.lower()))
+    if why is not None:
+        return f"expected a store of sparse vectors, got {shown!r}: {why}; {_INSTEAD}"
+    hint = f"is its adapter installed? csrkit's own are {_ADAPTERS}"
     if scheme in ("pg", "postgres", "postgresql", "pgvector"):
         hint = (
             "a table of PostgreSQL is pg://HOST/DATABASE/TABLE, after pip install csrkit-pgvector"
