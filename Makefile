@@ -26,8 +26,8 @@ demo: .venv/.demo .venv/.installed
 
 # The doctests of the installed package, then tests/ (README, docs and examples are run from there).
 # One thread per worker: two workers that each start two threads only get in each other's way.
-# The tests of the adapters start the engines that their extra `test` brings.
-test: lint
+# The tests of the adapters start the engines that their extra `test` brings; Milvus's core has its own.
+test: lint milvus-core
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_FLAGS) --doctest-modules --pyargs csrkit ./tests $(ADAPTERS:%=./%/tests)
 
 lint: .venv/.test .venv/.installed .venv/.adapters
