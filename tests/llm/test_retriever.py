@@ -17,6 +17,7 @@ from csrkit import Searcher, llm
 from csrkit.errors import ConfigError, FormatError, ShapeError
 from csrkit.llm import LLMConfig, LLMRetriever, Triple
 from csrkit.metrics import ndcg_at
+from csrkit.model import load
 from csrkit.stores import MemoryStore
 from csrkit.vectors import Encoder
 
@@ -199,6 +200,8 @@ def test_a_saved_retriever_is_the_same(retriever: LLMRetriever, tmp_path: Path) 
     for _ in range(2):  # the second save replaces the first
         retriever.save(tmp_path / "a" / "saved")
     again = llm.load(tmp_path / "a" / "saved")
+    with pytest.raises(FormatError, match="got the retriever of texts .*csrkit.llm.load reads it"):
+        load(tmp_path / "a" / "saved")
     assert again.fingerprint == retriever.fingerprint
     assert again.config == retriever.config
     assert again.provenance == retriever.provenance

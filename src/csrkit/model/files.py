@@ -77,6 +77,11 @@ def load(folder: Path) -> CSRModel:
 
     if not (folder / CONFIG).is_file():
         raise FormatError(f"expected a model folder with a {CONFIG}, found none at {folder}")
+    if (folder / "head.safetensors").is_file():
+        raise FormatError(
+            f"expected a codec, got the retriever of texts {folder}: csrkit.llm.load reads it, "
+            "and `csrkit llm encode` encodes with it"
+        )
     try:
         config, content = read_json(folder / CONFIG, ModelConfig, _CONFIG_KIND)
         stored = read_arrays(folder / WEIGHTS, _stored_shapes(config), content, CONFIG)
