@@ -200,7 +200,7 @@ def test_a_saved_retriever_is_the_same(retriever: LLMRetriever, tmp_path: Path) 
     for _ in range(2):  # the second save replaces the first
         retriever.save(tmp_path / "a" / "saved")
     again = llm.load(tmp_path / "a" / "saved")
-    with pytest.raises(FormatError, match="got the retriever of texts .*csrkit.llm.load reads it"):
+    with pytest.raises(FormatError, match="got the retriever of texts"):
         load(tmp_path / "a" / "saved")
     assert again.fingerprint == retriever.fingerprint
     assert again.config == retriever.config
