@@ -145,6 +145,17 @@ def test_latents_that_no_code_has(dim: int) -> None:
     assert store.search(queries) == [[], [], []]
 
 
+def test_a_place_for_the_build_that_is_gone_is_told_and_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, exact = filled(clustered(1, 60))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StoreError, match=r"Seismic cannot build the index: .*gone"):
+        store.build()
+    queries = clustered(2, 20)
+    assert_same_hits(store.search(queries), exact.search(queries), 10, 1e-6)
+
+
 def test_a_long_load_is_built_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("csrkit_seismic.index._PART", 7)
     store, exact = filled(clustered(1, 60), effort=Knobs(10**6, 0.0))

@@ -51,7 +51,7 @@ class Index:
     def built(cls, codes: SparseVectors, *, n_postings: int) -> Index:
         """Build an index, by way of a temporary file; empty rows are in none of its lists."""
         latents = _latents(codes)
-        with tempfile.TemporaryDirectory() as folder, _reported("build the index"):
+        with _reported("build the index"), tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "codes.bin"
             with path.open("wb") as file:
                 file.writelines(_spelled(codes, latents))
