@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,20 +7,14 @@ import pytest
 from qdrant_client import QdrantClient
 
 from ..contract.rest_shim import RestShim, running
+from ..memory_disk import quick_folder
 from .copies import OLD, N, fill_richly
-
-_MEMORY = Path("/dev/shm")
-_ENOUGH = 256 << 20  # bytes; a full memory disk would kill the engine, which maps its files
 
 
 @pytest.fixture
-def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in memory where there is one: the engine waits for the disk at each close."""
-    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ENOUGH:
-        yield tmp_path_factory.mktemp("job")
-        return
-    with tempfile.TemporaryDirectory(dir=_MEMORY, prefix="csrkit-test-") as folder:
-        yield Path(folder)
+def tmp_path() -> Iterator[Path]:
+    with quick_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
