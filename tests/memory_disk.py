@@ -1,12 +1,17 @@
-"""Folders for engines that wait for the disk at each close, on a disk in memory."""
+"""Disks in memory: for engines that wait for the disk at each close, and small ones to fill."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+
+import pytest
 
 _DISK = Path("/dev/shm")
 
@@ -30,3 +35,39 @@ def quick_folder(room: int = 256 << 20) -> Iterator[Path]:
         prefix="csrkit-test-", dir=_DISK if is_roomy else None, ignore_cleanup_errors=True
     ) as name:
         yield Path(name)
+
+
+class SmallDisk(NamedTuple):
+    """A disk to fill.
+
+    Attributes:
+        folder: Where it is mounted.
+    """
+
+    folder: Path
+
+    def leave(self, megabytes: int) -> None:
+        """Fill the disk but for so much, or give back what was taken before."""
+        weight = self.folder / "weight"
+        weight.unlink(missing_ok=True)
+        weight.write_bytes(bytes(shutil.disk_usage(self.folder).free - megabytes * 10**6))
+
+
+@contextmanager
+def small_disk(where: Path) -> Iterator[SmallDisk]:
+    """Mount a disk of 200 MB, as root where the machine lets it; skip the test elsewhere.
+
+    Args:
+        where: A folder that is not there.
+
+    Yields:
+        The disk.
+    """
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200m", "none", str(where)]
+    where.mkdir()
+    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("only root mounts disks, and not on every machine")
+    try:
+        yield SmallDisk(where)
+    finally:
+        subprocess.run(["umount", "--lazy", where], check=True)

@@ -12,8 +12,9 @@ import qdrant_edge as qe
 
 from csrkit.collection import Job, compress
 from csrkit.collection.homes.edge import EdgeHome
-from csrkit.errors import ConfigError, JobError
+from csrkit.errors import ConfigError, JobError, StoreError
 
+from ..memory_disk import small_disk
 from .models import random_model
 from .shards import contents, embeddings, make_shard, point_ids
 
@@ -103,3 +104,21 @@ def test_a_vector_that_somebody_dropped_is_told(job: Job) -> None:
     job.rollback()  # the residuals and the marker
     assert [one.name for one in job.home.describe().dense] == ["dense"]
     assert job.home.marker("csr") is None
+
+
+def test_on_a_full_disk_a_job_waits_for_room_and_a_rollback_does_not(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        shard = make_shard(disk.folder / "shard", N)
+        home, before = EdgeHome(disk.folder / "shard", shard=shard), contents(shard)
+        job = {"model": random_model(), "k": 8, "job": tmp_path / "job", "progress": False}
+        disk.leave(60)
+        with pytest.raises(StoreError, match=r"expected 67 MB free on its disk, got 60: .*room"):
+            compress(home, **job)
+        assert contents(shard) == before
+        disk.leave(100)
+        done = compress(home, **job)
+        assert len(home.describe().sparse) == 1
+        disk.leave(5)
+        done.rollback()
+        assert contents(shard) == before
+        shard.close()

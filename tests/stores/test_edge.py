@@ -19,6 +19,8 @@ from csrkit.stores.edge import open_url
 from csrkit.stores.testing import random_codes, random_residuals
 from csrkit.vectors import SparseVectors
 
+from ..memory_disk import small_disk
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[EdgeStore]:
@@ -290,6 +292,27 @@ def test_an_upsert_survives_the_death_of_the_process(tmp_path: Path) -> None:
         np.testing.assert_array_equal(residuals, random_residuals(0, 1500))
         found = store.search(random_codes(0, 1500)[1499], limit=100)[0]
         assert [hit.payload for hit in found] == [{"row": hit.id} for hit in found]
+
+
+def test_a_full_disk_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    codes = random_codes(0, 1000)
+    with small_disk(tmp_path / "disk") as disk, EdgeStore(disk.folder / "index") as store:
+        store.upsert(range(1000), codes)
+        disk.leave(20)
+        full = (
+            r"cannot upsert \[1000, .*, after 0 of 1000 were stored: expected 67 MB free on its "
+            r"disk, got 20: .* Make room and repeat the call"
+        )
+        with pytest.raises(StoreError, match=full):
+            store.upsert(range(1000, 2000), codes)
+        assert store.count() == 1000
+        assert store.fetch(range(1000)) == codes
+        disk.leave(1)
+        with pytest.raises(StoreError, match=r"cannot optimize: expected \d+ MB free"):
+            store.optimize()
+        disk.leave(100)
+        store.upsert(range(1000, 2000), codes)
+        assert store.count() == 2000
 
 
 def test_without_the_engine_the_error_names_the_extra(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from csrkit.stores._marker import Marker
     from csrkit.vectors import SparseVectors
 
-__all__ = ["Engine", "edge_module", "sparse"]
+__all__ = ["LITTLE", "Engine", "check_room", "edge_module", "sparse", "written_bytes"]
+
+LITTLE = 1 << 20  # bytes, enough for an operation that carries no data
+_RESERVE = 64 << 20  # a new vector of bytes takes 32 MB on some disks, 1,000 codes 1 MB
 
 
 def edge_module() -> Any:
@@ -48,6 +52,41 @@ def sparse(codes: SparseVectors) -> Iterator[Any]:
     vector, indices, values = edge_module().SparseVector, codes.indices, codes.values
     for start, stop in pairwise(codes.indptr.tolist()):
         yield vector(indices[start:stop].tolist(), values[start:stop].tolist())
+
+
+def check_room(folder: Path, doing: str, need: int = _RESERVE) -> None:
+    """Refuse to write to a disk that is all but full.
+
+    The engine writes through maps of its files, and the system ends a process
+    (SIGBUS) that writes to a map when the disk has no page left for it.
+
+    Args:
+        folder: Where the engine writes.
+        doing: What is to be done, for the message.
+        need: Bytes that must be free.
+
+    Raises:
+        StoreError: If fewer are.
+    """
+    total, _, free = shutil.disk_usage(folder)
+    if total and free < need:  # some file systems do not know their size
+        raise StoreError(
+            f"{folder}: cannot {doing}: expected {need / 1e6:,.0f} MB free on its disk, got "
+            f"{free / 1e6:,.0f}: a full disk kills the engine, and this process with it. "
+            "Make room and repeat the call; what was stored before can be read"
+        )
+
+
+def written_bytes(folder: Path) -> int:
+    """Return what the files of a folder occupy, those in its folders too.
+
+    Args:
+        folder: Where to look.
+
+    Returns:
+        Bytes; holes in files, such as the engine reserves, do not count.
+    """
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 class Engine:
@@ -108,10 +147,11 @@ class Engine:
             doing: What it does, for the message.
 
         Raises:
-            StoreError: If the engine fails, or panicked before.
+            StoreError: If the engine fails, or panicked before, or the disk is all but full.
         """
         if self._failed:
             raise StoreError(f"cannot {doing}: {self._failed}")
+        check_room(self._folder, doing)
         with self.reported(doing):
             self.shard.update(operation)
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._checks import Held, Upsert, checked_upsert
-from csrkit.stores._engine import Engine, edge_module, sparse
+from csrkit.stores._engine import LITTLE, Engine, check_room, edge_module, sparse, written_bytes
 from csrkit.stores._ids import checked_ids, point_id, shown, stored_id, with_id
 from csrkit.stores._marker import Datatype, Marker
 from csrkit.stores._points import First, PointStore, Second, residual_name
@@ -135,9 +135,9 @@ class EdgeStore(PointStore["Filter"]):
 
         Raises:
             ShapeError: If the numbers or the widths do not match.
-            StoreError: If an id, payload or value is refused, or the engine
-                fails; the message names the ids of the batch that failed. The
-                batches before it are stored.
+            StoreError: If an id, payload or value is refused, the disk has less
+                than 67 MB free, or the engine fails; the message names the ids
+                of the batch that failed. The batches before it are stored.
         """
         checked = checked_upsert(ids, codes, payloads, self._known, residuals)
         self._refuse_overflow(checked)
@@ -247,13 +247,19 @@ class EdgeStore(PointStore["Filter"]):
     def optimize(self) -> bool:
         """Build the engine's final index: once after a large load, minutes for millions of codes.
 
+        The disk needs room for a second copy of the store meanwhile.
+
         It brings ``datatype`` and ``on_disk`` into effect and drops deleted
         points from disk. At 30,000 codes it took 0.5 s and left the time of a
         query as it was, so no upsert does it unasked.
 
         Returns:
             True if there was something to do.
-        """
+
+        Raises:
+            StoreError: If the disk has no room for it, or the engine fails.
+        """  # noqa: DOC502  # raised by helpers
+        check_room(self._folder, "optimize", LITTLE + written_bytes(self._folder))
         with self._engine.reported("optimize"):
             return bool(self._engine.shard.optimize())
 

@@ -35,7 +35,7 @@ from csrkit.collection.homes._points import (
     usable_page,
 )
 from csrkit.errors import ConfigError, StoreError
-from csrkit.stores._engine import edge_module, sparse
+from csrkit.stores._engine import LITTLE, check_room, edge_module, sparse, written_bytes
 from csrkit.stores._ids import stored_id
 from csrkit.stores._points import residual_name
 
@@ -114,7 +114,8 @@ class EdgeHome:
                 raise
             raise StoreError(f"shard {self._folder}: cannot {doing}: {error}") from error
 
-    def _update(self, doing: str, operation: Any) -> None:
+    def _update(self, doing: str, operation: Any, **room: int) -> None:
+        check_room(self._folder, doing, **room)
         with self._reported(doing):
             self.shard.update(operation)
 
@@ -263,7 +264,7 @@ class EdgeHome:
 
     def _drop(self, name: str) -> None:
         operation = self._edge.UpdateOperation.delete_vector_name(name)
-        self._update(f"remove the vector {name!r}", operation)
+        self._update(f"remove the vector {name!r}", operation, need=LITTLE)  # it makes room
 
     def _forget(self) -> None:
         """Leave no removal of a vector in the engine's log.
@@ -273,7 +274,7 @@ class EdgeHome:
         not open again. A flush cuts the log off before its last operation.
         """
         doing = "write out its log"
-        self._update(doing, self._edge.UpdateOperation.delete_points([]))
+        self._update(doing, self._edge.UpdateOperation.delete_points([]), need=LITTLE)
         with self._reported(doing):
             self.shard.flush()
 
@@ -367,8 +368,7 @@ class EdgeHome:
         """Return the bytes that the folder's files occupy; see `Home.disk_bytes`."""
         with self._reported("measure it"):
             self.shard.flush()
-            files = [path for path in self._folder.rglob("*") if path.is_file()]
-            return sum(path.stat().st_blocks * 512 for path in files)
+            return written_bytes(self._folder)
 
     def close(self) -> None:
         """Flush the shard, and close it if it was opened here; see `Home.close`."""
