@@ -68,6 +68,11 @@ def test_codes_are_found_by_vectors_that_were_rounded(
         model.encode(docs[:1] + docs[1:2])
 
 
+def test_evaluate_says_how_texts_are_given(retriever: LLMRetriever) -> None:
+    with pytest.raises(ConfigError, match=r"call csrkit.evaluate\(\*retriever.evaluable\(docs, q"):
+        csrkit.evaluate(retriever, ["a text"], ["another"])
+
+
 def test_it_takes_both_heads(retriever: LLMRetriever, triples: list[Triple]) -> None:
     config = retriever.config.model_copy(update={"head": "sparse", "steps": 0})
     sparse = fit(retriever, triples, config, progress=False)

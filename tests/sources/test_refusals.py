@@ -135,6 +135,10 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
         open_source(tmp_path / "absent.npy")
     with pytest.raises(FormatError, match=r"one of .*'.npy'.*, got .*docs.csv"):
         open_source(tmp_path / "docs.csv")
+    for text in ("a text", "a text " * 1000, "nul\0"):
+        for given in (text, [text, "another"]):
+            with pytest.raises(FormatError, match=r"got '.*, which is no file; texts are"):
+                open_source(given)
     with pytest.raises(FormatError, match=r"folder with files .*, found none"):
         open_source(tmp_path)
 

@@ -91,6 +91,11 @@ def evaluate(
         >>> [f"{row.name} {row.setting}" for row in report.rows][:3]
         ['int8 exact scan, range per dimension', 'csr k=2', 'csr + bits k=2, 100 candidates']
     """
+    if hasattr(model, "evaluable"):
+        raise ConfigError(
+            f"expected a model of embeddings, got {type(model).__name__}, which takes texts: call "
+            "csrkit.evaluate(*retriever.evaluable(docs, queries))"
+        )
     rungs = _rungs(model, k_doc)
     known = Known(qrels, labels, query_labels)
     plan = _plan(baselines, model.dim)

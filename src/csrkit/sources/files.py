@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +58,7 @@ def open_path(path: str | Path) -> list[Part]:
         ShapeError: If an Arrow column holds a row that is refused.
     """
     file, name = _split_name(path)
-    if not file.is_dir():
+    if not os.path.isdir(file):  # of a text, which is no path, it says no
         return [_open_file(file, name)]
     files = sorted((f for f in file.iterdir() if f.suffix in _SUFFIXES), key=_natural)
     if not files:
@@ -104,7 +106,7 @@ def _split_name(path: str | Path) -> tuple[Path, str | None]:
     """Split ``"file:name"``, unless a file of that whole name exists."""
     whole = Path(path)
     match = re.fullmatch(r"(.*\.(?:arrow|feather|parquet|safetensors)):(.+)", str(path))
-    if match is None or whole.exists():
+    if match is None or os.path.exists(whole):
         return whole, None
     return Path(match[1]), match[2]
 
@@ -116,9 +118,13 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _open_file(path: Path, name: str | None) -> Part:
+    is_there = os.path.isfile(path)
     if path.suffix not in _SUFFIXES:
-        raise FormatError(f"expected a file that ends in one of {_SUFFIXES}, got {path}")
-    if not path.is_file():
+        got = str(path)
+        if not is_there:
+            got = f"{shorten(got, 80)!r}, which is no file; texts are to be embedded first"
+        raise FormatError(f"expected a file that ends in one of {_SUFFIXES}, got {got}")
+    if not is_there:
         raise FormatError(f"no file of embeddings at {path}")
     if path.suffix == ".npy":
         return as_part(str(path), _map_npy(path))

@@ -108,11 +108,11 @@ def as_part(label: str, array: Any) -> Part:
         array = np.asarray(array)
     dtype = tensor_to_numpy(array[:0]).dtype if tensor and array.ndim else array.dtype
     shape = tuple(array.shape)
+    if not (np.issubdtype(dtype, np.floating) or np.issubdtype(dtype, np.integer)):
+        raise ShapeError(f"expected {label} to be real numbers, got {dtype} of shape {shape}")
     if len(shape) != 2:
         hint = ": for one vector pass embeddings[None]" if len(shape) == 1 and shape[0] else ""
         raise ShapeError(f"expected {label} of shape (n, dim), got {shape} of {dtype}{hint}")
-    if not (np.issubdtype(dtype, np.floating) or np.issubdtype(dtype, np.integer)):
-        raise ShapeError(f"expected {label} to be real numbers, got {dtype} of shape {shape}")
     if 0 in shape:
         raise ShapeError(f"expected {label} with at least one row and column, got shape {shape}")
     if tensor:
