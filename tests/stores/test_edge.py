@@ -300,15 +300,15 @@ def test_a_full_disk_is_an_error_and_not_the_end(tmp_path: Path) -> None:
         store.upsert(range(1000), codes)
         disk.leave(20)
         full = (
-            r"cannot upsert \[1000, .*, after 0 of 1000 were stored: expected 67 MB free on its "
-            r"disk, got 20: .* Make room and repeat the call"
+            r"cannot upsert \[1000, .*, after 0 of 1000 were stored: expected 67\.1 MB free on its "
+            r"disk, got 20\.0: .* Make room and repeat the call"
         )
         with pytest.raises(StoreError, match=full):
             store.upsert(range(1000, 2000), codes)
         assert store.count() == 1000
         assert store.fetch(range(1000)) == codes
         disk.leave(1)
-        with pytest.raises(StoreError, match=r"cannot optimize: expected \d+ MB free"):
+        with pytest.raises(StoreError, match=r"cannot optimize: expected \d+\.\d MB free"):
             store.optimize()
         disk.leave(100)
         store.upsert(range(1000, 2000), codes)

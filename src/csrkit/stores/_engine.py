@@ -71,8 +71,8 @@ def check_room(folder: Path, doing: str, need: int = _RESERVE) -> None:
     total, _, free = shutil.disk_usage(folder)
     if total and free < need:  # some file systems do not know their size
         raise StoreError(
-            f"{folder}: cannot {doing}: expected {need / 1e6:,.0f} MB free on its disk, got "
-            f"{free / 1e6:,.0f}: a full disk kills the engine, and this process with it. "
+            f"{folder}: cannot {doing}: expected {need / 1e6:,.1f} MB free on its disk, got "
+            f"{free / 1e6:,.1f}: a full disk kills the engine, and this process with it. "
             "Make room and repeat the call; what was stored before can be read"
         )
 
