@@ -107,6 +107,13 @@ class TestHostile(Made, HostileStoreContract):
     holds_nul = False
 
 
+def test_a_nul_is_named(connection: Connection) -> None:
+    store = PgVectorStore(connection, "nul")
+    for one, load in (("a\0b", {}), ("a", {"text": "\0"})):
+        with pytest.raises(StoreError, match=r"upsert \['a.*was stored: .*u0000 cannot be"):
+            store.upsert([one], random_codes(0, 1), [load])
+
+
 # -- where a URL leads ------------------------------------------------------------------------
 
 

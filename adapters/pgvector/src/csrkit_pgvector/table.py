@@ -86,6 +86,8 @@ class Table:
                 yield
         except psycopg.Error as error:
             words = error.diag.message_primary or str(error).strip() or type(error).__name__
+            if error.diag.message_detail:
+                words += f": {error.diag.message_detail}"
             if "hnsw index" in words:
                 words += ": encode with fewer latents (k), or do without the index"
             raise StoreError(f"table {self.names.table!r}: cannot {doing}: {words}") from error
