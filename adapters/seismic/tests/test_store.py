@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -220,6 +222,28 @@ def test_a_save_replaces_no_other_one(tmp_path: Path) -> None:
     assert SeismicStore(tmp_path / "i").fetch([1, 3]) == SparseVectors.concat(
         [random_codes(0, 1), random_codes(2, 1)]
     )
+
+
+def test_of_saves_at_the_same_moment_one_wins(tmp_path: Path) -> None:
+    for turn in range(20):
+        folder, gate = tmp_path / f"{turn}", Barrier(4)
+        stores = [SeismicStore(folder) for _ in range(4)]
+        for one, store in enumerate(stores):
+            store.upsert([one], random_codes(one, 1))
+
+        def refusal(store: SeismicStore, gate: Barrier = gate) -> str:
+            gate.wait()
+            try:
+                store.save()
+            except StoreError as error:
+                return str(error)
+            return ""
+
+        with ThreadPoolExecutor(4) as pool:
+            refusals = list(pool.map(refusal, stores))
+        assert sum("saved by another store" in one for one in refusals) == 3
+        winner = refusals.index("")
+        assert SeismicStore(folder).fetch([winner]) == random_codes(winner, 1)
 
 
 @pytest.mark.parametrize("is_built", [True, False])

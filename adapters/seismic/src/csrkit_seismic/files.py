@@ -1,90 +1,32 @@
 """The folder of a store: ``store.json`` names the files of one save, which replace those before.
 
-A crash leaves the old ``store.json`` with its files, or the new one.
+A crash leaves the old ``store.json`` with its files, or the new one. Of two savers, and of a
+saver and a reader, one waits for the other.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from csrkit.errors import CsrkitError, StoreError
-from csrkit.stores.adapter import Held, Upsert
+from csrkit.stores.adapter import Upsert
 from csrkit.vectors import SparseVectors
 from csrkit_seismic.index import Index
+from csrkit_seismic.saved import FILE, Saved
 from csrkit_seismic.table import Table
 
-__all__ = ["Saved", "check_writable", "load", "save"]
+__all__ = ["check_writable", "load", "save"]
 
-_FILE = "store.json"
 _INDEX = ".index.seismic"
-
-
-class Saved(BaseModel):
-    """What a folder holds.
-
-    Attributes:
-        model_config: Frozen; unknown keys are refused, as they are of a newer csrkit.
-        csrkit: Kind of the folder.
-        format: Its layout.
-        version: Number of the save, in the names of its files.
-        dim: Width of the codes.
-        residual_bytes: Bytes per residual; 0 if none are kept.
-        codec: Fingerprint of the codec; None if it is not known.
-        indexed: Rows that the index covers; 0 without one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    csrkit: Literal["SeismicStore"] = "SeismicStore"
-    format: Literal[2] = 2
-    version: int = Field(ge=1)
-    dim: int = Field(ge=1, le=2**31 - 1)
-    residual_bytes: int = Field(default=0, ge=0)
-    codec: str | None = None
-    indexed: int = Field(default=0, ge=0)
-
-    @property
-    def held(self) -> Held:
-        """What the first upsert fixed."""
-        return Held(self.dim, self.residual_bytes, self.codec)
-
-    @classmethod
-    def read(cls, folder: Path, *, create: bool = True) -> Saved | None:
-        """Read ``store.json``; None if the folder is missing or empty, so free to use.
-
-        Args:
-            folder: The folder.
-            create: Whether it may be free.
-
-        Returns:
-            What it holds, or None.
-
-        Raises:
-            StoreError: If it is somebody else's, or of a newer csrkit, or free and may not be.
-        """
-        try:
-            return cls.model_validate_json((folder / _FILE).read_bytes())
-        except FileNotFoundError as error:
-            if not folder.exists() or not any(folder.iterdir()):
-                if create:
-                    return None
-                raise StoreError(
-                    f"no store at {folder}: check the path, or make one with "
-                    f"SeismicStore({str(folder)!r})"
-                ) from error
-            raise StoreError(
-                f"{folder} is not empty and no store of csrkit: it has no {_FILE}. "
-                "Name a new folder, or one that SeismicStore made"
-            ) from error
-        except (OSError, ValidationError) as error:
-            raise StoreError(f"{folder} holds no store that this csrkit reads: {error}") from error
 
 
 def check_writable(folder: Path | None) -> None:
@@ -98,37 +40,74 @@ def check_writable(folder: Path | None) -> None:
 
 def save(folder: Path, table: Table, saved: Saved, index: Index | None) -> None:
     """Write a store; StoreError if it cannot be written, or another one was written since."""
+    table.compact(saved.indexed)  # rows below are the index's, dead or not
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder, fcntl.LOCK_EX):
+            _write(folder, table, saved, index)
+    except OSError as error:
+        raise StoreError(f"cannot write to the store's folder {folder}: {error}") from error
+
+
+@contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[None]:
+    """Hold a folder, at most until the death of the process."""
+    try:
+        place = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(f"cannot read the store's folder {folder}: {error}") from error
+    try:
+        with suppress(OSError):  # there are network disks without locks
+            fcntl.flock(place, kind)
+        yield
+    finally:
+        os.close(place)
+
+
+def _write(folder: Path, table: Table, saved: Saved, index: Index | None) -> None:
     before, base = Saved.read(folder), folder / f"{saved.version}"
     if (before.version if before else 0) + 1 != saved.version:
         raise StoreError(
             f"{folder} was saved by another store since this one was opened, so nothing was "
             "written: open it again, and store again what is new"
         )
-    table.compact(saved.indexed)  # rows below are the index's, dead or not
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        table.codes.save(f"{base}.codes.safetensors")
-        np.save(f"{base}.residuals.npy", table.residuals)
-        with open(f"{base}.rows.jsonl", "w", encoding="utf-8") as file:
-            for row, one in enumerate(table.ids):
-                load = table.payloads[row].decode()
-                file.write(f"[{json.dumps(one)}, {load}]\n" if table.is_live(row) else "null\n")
-        if index is not None:
-            index.save(f"{base}{_INDEX}")
-        draft = folder / f"{_FILE}.new"
-        draft.write_text(saved.model_dump_json(indent=1), encoding="utf-8")
-        os.replace(draft, folder / _FILE)
-        for old in chain(
-            folder.glob("[0-9]*.codes.*"), folder.glob("[0-9]*.r*"), folder.glob("[0-9]*.index.*")
-        ):
-            if not old.name.startswith(f"{saved.version}."):
-                old.unlink()
-    except OSError as error:
-        raise StoreError(f"cannot write to the store's folder {folder}: {error}") from error
+    table.codes.save(f"{base}.codes.safetensors")
+    np.save(f"{base}.residuals.npy", table.residuals)
+    with open(f"{base}.rows.jsonl", "w", encoding="utf-8") as file:
+        for row, one in enumerate(table.ids):
+            load = table.payloads[row].decode()
+            file.write(f"[{json.dumps(one)}, {load}]\n" if table.is_live(row) else "null\n")
+    if index is not None:
+        index.save(f"{base}{_INDEX}")
+    draft = folder / f"{FILE}.new"
+    draft.write_text(saved.model_dump_json(indent=1), encoding="utf-8")
+    os.replace(draft, folder / FILE)
+    for old in chain(
+        folder.glob("[0-9]*.codes.*"), folder.glob("[0-9]*.r*"), folder.glob("[0-9]*.index.*")
+    ):
+        if not old.name.startswith(f"{saved.version}."):
+            old.unlink()
 
 
-def load(folder: Path, saved: Saved) -> tuple[Table, Index | None]:
-    """Read a store; StoreError if a file is missing or damaged."""
+def load(folder: Path, *, create: bool) -> tuple[Saved, Table, Index | None] | None:
+    """Read a store; None if there is none yet and one may be made.
+
+    Args:
+        folder: The folder.
+        create: Whether it may be missing or empty.
+
+    Returns:
+        What it holds, or None.
+
+    Raises:
+        StoreError: If it is missing and may not be, somebody else's, or damaged.
+    """
+    with _locked(folder, fcntl.LOCK_SH) if folder.is_dir() else nullcontext():
+        saved = Saved.read(folder, create=create)
+        return None if saved is None else (saved, *_read(folder, saved))
+
+
+def _read(folder: Path, saved: Saved) -> tuple[Table, Index | None]:
     base, table = folder / f"{saved.version}", Table()
     try:
         codes = SparseVectors.load(f"{base}.codes.safetensors")

@@ -19,8 +19,9 @@ from csrkit.stores import adapter as checks
 from csrkit.stores.adapter import Holder, shown
 from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
-from csrkit_seismic.files import Saved, check_writable, load, save
+from csrkit_seismic.files import check_writable, load, save
 from csrkit_seismic.index import Index, Knobs
+from csrkit_seismic.saved import Saved
 from csrkit_seismic.seeking import Effort, Filter, Seeker, check_filter, knobs_of
 from csrkit_seismic.table import Table
 
@@ -53,11 +54,10 @@ class SeismicStore(Holder):
     ) -> None:
         self._knobs, self._folder = knobs_of(effort), None if path is None else Path(path)
         self._table, self._index, self._indexed, self._is_saved = Table(), None, 0, True
-        saved = Saved.read(self._folder, create=create) if self._folder else None
-        self._version = saved.version if saved else 0
-        if self._folder and saved:
-            self._known, self._indexed = saved.held, saved.indexed
-            self._table, self._index = load(self._folder, saved)
+        self._version, there = 0, load(self._folder, create=create) if self._folder else None
+        if there:
+            saved, self._table, self._index = there
+            self._version, self._known, self._indexed = saved.version, saved.held, saved.indexed
         if codec is not None:
             self.bind(codec)
 
