@@ -1,4 +1,4 @@
-"""Two passes give the gradient of one; so do two processes."""
+"""Two passes give the gradient of one; so do two processes, in both stages."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from csrkit.llm.batches import Batches
 from csrkit.llm.encoding import TextEncoder
 from csrkit.llm.heads import SparseHead
 from csrkit.llm.lora import wrap_
+from csrkit.llm.mntp import MaskedTexts
 from csrkit.llm.objective import Objective
 from csrkit.llm.twopass import backward
 
@@ -49,6 +50,17 @@ def gradients(
     return {"loss": parts.total} | found | shift
 
 
+def masked_gradients(micro_batch: int | None = None) -> dict[str, torch.Tensor]:
+    """The gradient of one batch of ten masked texts."""
+    backbone = tiny_backbone()
+    config = LLMConfig(batch_size=10, micro_batch=micro_batch, mntp_share=0.5)
+    encoder = TextEncoder(backbone, SparseHead(backbone.vocabulary, backbone.dim), config)
+    texts = [triple.positive for triple in make_triples()] + ["the cat"]
+    loss = MaskedTexts(encoder, texts, config).backward(3)
+    found = {n: p.grad for n, p in backbone.model.named_parameters() if p.grad is not None}
+    return {"loss": torch.tensor(loss)} | found
+
+
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     for name, value in a.items():
@@ -68,6 +80,11 @@ def test_two_passes_are_one(micro_batch: int, loss: str) -> None:
     whole = gradients(None, config)
     assert float(whole["shift"].abs().sum()) > 0
     same(whole, gradients(micro_batch, config))
+
+
+def test_micro_batches_of_masked_texts_are_one() -> None:
+    for micro_batch in (1, 3):
+        same(masked_gradients(), masked_gradients(micro_batch))
 
 
 def test_one_head_alone(triples: list[Triple]) -> None:
@@ -108,8 +125,8 @@ from torch import distributed
 from csrkit.llm.twopass import join
 torch.cuda.is_available = lambda: True  # that there is a GPU does not mean that it trains
 assert join("cpu").size == 2
-from tests.llm.test_twopass import gradients, settings
-found = gradients(2, settings())
+from tests.llm.test_twopass import gradients, masked_gradients, settings
+found = gradients(2, settings()), masked_gradients()
 if distributed.get_rank() == int(sys.argv[1]):
     torch.save(found, sys.argv[2])
 distributed.barrier()
@@ -135,4 +152,6 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     ]
     errors = [worker.communicate(timeout=120)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], json.dumps(errors)
-    same(gradients(None, settings()), torch.load(tmp_path / "grads.pt"))
+    trained, adapted = torch.load(tmp_path / "grads.pt")
+    same(gradients(None, settings()), trained)
+    same(masked_gradients(), adapted)

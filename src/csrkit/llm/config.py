@@ -46,8 +46,8 @@ class LLMConfig(BaseModel):
     other query."""
 
     micro_batch: int | None = Field(default=None, ge=1)
-    """Queries whose activations are in memory at once; None takes the whole batch. A smaller
-    one costs a second forward pass and changes nothing else."""
+    """Queries (texts, in the adaptation) whose activations are in memory at once; None takes the
+    whole batch. A smaller one costs a second forward pass and changes nothing else."""
 
     negatives: int | None = Field(default=None, ge=0)
     """Hard negatives per query and step, drawn from those of its triple. None takes as many

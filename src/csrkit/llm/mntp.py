@@ -12,7 +12,7 @@ a blank as the mask. Texts are taken one by one here, not cut from one long conc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from csrkit.errors import ConfigError
 from csrkit.llm.backbone import Backbone, Tokens
 from csrkit.llm.config import LLMConfig
 from csrkit.llm.encoding import TextEncoder
-from csrkit.llm.twopass import world
+from csrkit.llm.twopass import sum_gradients, world
 
 __all__ = ["Masked", "MaskedTexts", "mask_id", "mask_tokens", "mntp_loss"]
 
@@ -45,6 +45,20 @@ class Masked(NamedTuple):
     tokens: Tokens
     chosen: Bool[Tensor, "batch length"]
     targets: Int[Tensor, "batch length"]
+
+    def parts(self, size: int | None) -> Iterator[Masked]:
+        """Yield the batch in parts of some texts.
+
+        Args:
+            size: Texts per part; None yields it whole.
+
+        Yields:
+            Parts, in order.
+        """
+        tokens, step = self.tokens, size or max(1, len(self.chosen))
+        for at in (slice(start, start + step) for start in range(0, len(self.chosen), step)):
+            seen = Tokens(tokens.ids[at], tokens.mask[at])
+            yield Masked(seen, self.chosen[at], self.targets[at])
 
 
 def mask_id(backbone: Backbone, mask_token: str) -> int:
@@ -159,25 +173,26 @@ class MaskedTexts:
             step: From 0.
 
         Returns:
-            Mean cross-entropy of the chosen tokens, in nats, over this process's part.
+            Mean cross-entropy of the chosen tokens of all processes, in nats.
         """
         masked = self.batch(step)
-        counts = masked.chosen.sum()
-        total = counts.clone()
+        count = max(1.0, _everywhere(masked.chosen.sum()))
+        lost = torch.zeros((), device=masked.chosen.device)
+        for part in masked.parts(self._config.micro_batch):
+            with self._encoder.arithmetic():
+                hidden = self._encoder.backbone.hidden(part.tokens)
+                loss = mntp_loss(self._encoder.backbone, hidden, part)
+            (loss / count).backward()  # type: ignore[no-untyped-call]  # torch's own stubs
+            lost += loss.detach()
         if world().size > 1:
-            distributed.all_reduce(total)
-        with self._encoder.arithmetic():
-            hidden = self._encoder.backbone.hidden(masked.tokens)
-            loss = mntp_loss(self._encoder.backbone, hidden, masked)
-        (loss / total.clamp_min(1)).backward()  # type: ignore[no-untyped-call]  # torch's own stubs
-        return float(loss.detach()) / max(1, int(counts))
+            sum_gradients(self._encoder)
+        return _everywhere(lost) / count
 
     def batch(self, step: int) -> Masked:
-        """Return this process's part of the batch of a step."""
+        """Return this process's part of the batch of a step, of which all draw the whole."""
         config, where = self._config, world()
-        rng = np.random.default_rng((config.seed, 2, step, where.rank))
-        share = max(1, config.batch_size // where.size)
-        rows = rng.integers(len(self._texts), size=share)
+        rng = np.random.default_rng((config.seed, 2, step))
+        rows = rng.integers(len(self._texts), size=config.batch_size)
         texts = [self._texts[row] for row in rows]
         ids = [row or [self._mask] for row in self._encoder.tokenize(texts, "document")]
         backbone = self._encoder.backbone
@@ -192,9 +207,16 @@ class MaskedTexts:
             mask=self._mask,
             vocabulary=len(backbone.tokenizer),
         )
-        device = backbone.device
+        device, own = backbone.device, slice(where.rank, None, where.size)
         return Masked(
-            Tokens(torch.from_numpy(seen).to(device), tokens.mask),
-            torch.from_numpy(chosen).to(device),
-            tokens.ids,
+            Tokens(torch.from_numpy(seen).to(device)[own], tokens.mask[own]),
+            torch.from_numpy(chosen).to(device)[own],
+            tokens.ids[own],
         )
+
+
+def _everywhere(value: Tensor) -> float:
+    """Add up a number of every process."""
+    if world().size > 1:
+        distributed.all_reduce(value)
+    return float(value)

@@ -22,7 +22,7 @@ from csrkit.llm.batches import Batch
 from csrkit.llm.encoding import Side, TextEncoder
 from csrkit.llm.objective import Codes, Objective, Parts
 
-__all__ = ["World", "backward", "join", "world"]
+__all__ = ["World", "backward", "join", "sum_gradients", "world"]
 
 
 class World(NamedTuple):
@@ -152,7 +152,7 @@ def _second_pass(
         done[piece.side] += len(piece.rows)
     _set_random_state(device, after)
     if where.size > 1:
-        _sum_gradients(encoder)
+        sum_gradients(encoder)
 
 
 def _count(codes: Codes) -> int:
@@ -181,7 +181,12 @@ def _gathered(codes: Codes, where: World) -> Codes:
     return Codes(gather(codes.sparse), gather(codes.dense))
 
 
-def _sum_gradients(encoder: TextEncoder) -> None:
+def sum_gradients(encoder: TextEncoder) -> None:
+    """Add up the gradients of all processes, each of which then has the sum.
+
+    Args:
+        encoder: Whose parameters are trained.
+    """
     parameters = [*encoder.backbone.model.parameters(), *encoder.head.parameters()]
     for parameter in parameters:
         if parameter.requires_grad:
