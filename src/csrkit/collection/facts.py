@@ -76,6 +76,18 @@ class Marker(BaseModel):
     residual_bytes: int = Field(ge=0)
     is_live: bool = False
 
+    def unlike(self, want: Marker) -> list[str]:
+        """Compare whose codes two markers speak of; either may be live, and of any version.
+
+        Args:
+            want: The other marker.
+
+        Returns:
+            Names of the attributes in which they differ.
+        """
+        keys = (key for key in type(self).model_fields if key not in ("is_live", "csrkit"))
+        return [key for key in keys if getattr(self, key) != getattr(want, key)]
+
 
 @dataclass(frozen=True, slots=True)
 class Description:

@@ -161,6 +161,8 @@ class Job:
                 self._strategy.checked()
                 self._backfill()
                 self.ledger.advance(Phase.BACKFILLED)
+            else:
+                self._strategy.checked()  # what was done may have been undone by others
 
     def _refuse_rolled_back(self) -> None:
         if self.phase is Phase.ROLLED_BACK:
@@ -171,6 +173,8 @@ class Job:
             )
 
     def _fit(self, model: CSRModel | None, config: FitConfig | None) -> None:
+        if model is None and self.manifest.fingerprint is not None:
+            model = self.model  # a kill came before the ledger knew of it, or the ledger was lost
         model = modelling.chosen(self.home, self.manifest, model, config, progress=self._progress)
         modelling.keep(model, self.folder)
         self._be(modelling.with_model(self.manifest, model))

@@ -126,15 +126,16 @@ class Ledger:
     def _reported(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             raise JobError(
                 f"cannot {doing} the ledger {self._path}: {error}; what was acknowledged is kept: "
                 "see to the disk, and run the same command to go on"
             ) from error
-        except (LookupError, TypeError, ValueError) as error:
+        except (sqlite3.Error, LookupError, TypeError, ValueError) as error:
             raise JobError(
                 f"cannot {doing} the ledger {self._path}: it was changed or damaged ({error}); "
-                "restore it, or delete the job folder and roll back by hand"
+                "restore it, or move it away: `csrkit compress` then begins again with the job's "
+                "own model, and `csrkit rollback` undoes the job"
             ) from error
 
     @contextmanager
@@ -315,6 +316,10 @@ def held(path: Path) -> Iterator[None]:
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         lock.close()
+        if error.sqlite_errorname != "SQLITE_BUSY":
+            raise JobError(
+                f"cannot lock {path}: {error}; see to the disk and its rights"
+            ) from error
         raise JobError(
             f"another process works on the job in {path.parent} ({error}): "
             "wait for it, or end it; `csrkit status` shows how far it is"

@@ -147,7 +147,7 @@ class Manifest(BaseModel):
                 return None
             raise FormatError(
                 f"{folder} is not empty and no job of csrkit: it has no {_FILE}; "
-                "name a new folder as job="
+                "name the folder of a job, or for a new job a new one"
             ) from error
         except (OSError, ValidationError) as error:
             raise FormatError(f"{folder} holds no job that this csrkit reads: {error}") from error

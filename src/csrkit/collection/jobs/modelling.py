@@ -110,7 +110,8 @@ def stored(folder: Path, manifest: Manifest) -> CSRModel:
 
     Raises:
         FormatError: If the model cannot be read.
-        JobError: If there is none yet, or another one in the job folder.
+        JobError: If there is none yet, or another one in the job folder, or it is not the
+            one that the manifest tells of.
     """  # noqa: DOC502  # raised by `load`
     from csrkit.model import load
 
@@ -121,5 +122,11 @@ def stored(folder: Path, manifest: Manifest) -> CSRModel:
         raise JobError(
             f"expected the model {manifest.fingerprint[:12]} in {folder}/model, "
             f"got {model.fingerprint[:12]}: put the job's own model back"
+        )
+    if with_model(manifest, model) != manifest:
+        raise JobError(
+            f"the model in {folder}/model has {model.n_latents} latents and residuals of "
+            f"{model.residual_bytes} bytes, and manifest.json says n_latents={manifest.n_latents} "
+            f"and residual_bytes={manifest.residual_bytes}: it was changed; restore it"
         )
     return model

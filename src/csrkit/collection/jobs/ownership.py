@@ -94,18 +94,18 @@ def checked_own(home: Home, manifest: Manifest) -> Marker:
         JobError: If the vector is another job's, or gone.
     """
     found = home.marker(manifest.name)
+    if manifest.name not in home.describe().sparse and (found is None or found.job == manifest.job):
+        raise JobError(
+            f"{home.url} has no vector {manifest.name!r} any more: somebody dropped it, or made "
+            "the collection anew. Roll this job back, and begin another"
+        )
     _refuse_other(found, manifest)
     assert found is not None  # or it was refused
-    if found.fingerprint != manifest.fingerprint:
+    for key in found.unlike(manifest.marker)[:1]:
+        have, want = (str(getattr(one, key))[:12] for one in (found, manifest.marker))
         raise JobError(
-            f"the codes {manifest.name!r} of {home.url} are of the model "
-            f"{found.fingerprint[:12]}, and this job has {str(manifest.fingerprint)[:12]}: "
-            "the job folder was changed; restore it"
-        )
-    if manifest.name not in home.describe().sparse:
-        raise JobError(
-            f"{home.url} has no vector {manifest.name!r} any more: somebody dropped it. "
-            "Roll this job back, and begin another"
+            f"the codes {manifest.name!r} of {home.url} were begun with {key}={have}, and the job "
+            f"folder says {want}: the job folder was changed; restore it"
         )
     return found
 

@@ -101,7 +101,10 @@ def begun(folder: str | PathLike[str]) -> Manifest:
     """  # noqa: DOC502  # raised by helpers
     manifest = Manifest.read(job_folder(folder))
     if manifest is None:
-        raise JobError(f"no job in {folder}: begin one with `csrkit compress`")
+        raise JobError(
+            f"no job in {str(folder)!r}: name its folder, by default csrkit-jobs/COLLECTION.csr, "
+            "or begin one with `csrkit compress`"
+        )
     return manifest
 
 

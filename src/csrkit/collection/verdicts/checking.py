@@ -102,10 +102,7 @@ def of_marker(found: Marker | None, manifest: Manifest, now: Description) -> Che
             f"The codes {name} carry no marker of csrkit any more: somebody removed it, and "
             "csrkit works only on what it has marked. Restore the collection's metadata.",
         )  # fmt: skip
-    keys = [
-        key for key in type(want).model_fields
-        if key not in ("is_live", "csrkit") and getattr(found, key) != getattr(want, key)
-    ]  # fmt: skip
+    keys = found.unlike(want)
     if keys:
         other = ", ".join(f"{key}={_short(getattr(found, key))}" for key in keys)
         ours = ", ".join(f"{key}={_short(getattr(want, key))}" for key in keys)

@@ -74,7 +74,7 @@ class DualWriter:
         >>> DualWriter.of("jobs/docs.csr")  # where there is no job
         Traceback (most recent call last):
             ...
-        csrkit.errors.JobError: no job in jobs/docs.csr: begin one with `csrkit compress`
+        csrkit.errors.JobError: no job in 'jobs/docs.csr': name its folder, by default ...
     """
 
     def __init__(
