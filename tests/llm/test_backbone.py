@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.llm.tiny import llama, tiny_backbone, tokenizer
+from tests.llm.tiny import llama, of_kind, tiny_backbone, tokenizer
 
 from csrkit.errors import ConfigError, FormatError
 from csrkit.llm import Backbone, load_backbone
-from csrkit.llm.backbone import Tokens, probe
+from csrkit.llm.backbone import Tokens
+from csrkit.llm.probing import probe
 
 
 def four_d(model: Any, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -80,6 +81,74 @@ def test_a_model_that_sees_padding_is_refused(
         probe(backbone)
 
 
+@pytest.mark.parametrize("kind", ["Mistral", "Qwen2", "Qwen3", "Gemma3Text", "Phi3", "Olmo2"])
+def test_other_architectures_read_both_ways(kind: str) -> None:
+    load_backbone(of_kind(kind), tokenizer())
+
+
+@pytest.mark.parametrize("kind", ["MiniMax", "Qwen3Next"])
+def test_a_model_of_which_a_layer_stays_causal_is_refused(kind: str) -> None:
+    """Linear attention reads forwards; the first token sees the last by the other layers."""
+    kinds = {"layer_types": ["linear_attention", "full_attention"]}
+    with pytest.raises(ConfigError, match=r"1 of 2 layers of .* read forwards alone, layer 1"):
+        load_backbone(of_kind(kind, **kinds), tokenizer())
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "factor"),
+    [
+        ("Granite", {"logits_scaling": 8.0}, 0.125),
+        ("Cohere", {"logit_scale": 0.25}, 0.25),
+        ("Gemma2", {"final_logit_softcapping": 0.05}, 1.0),
+    ],
+)
+def test_logits_are_scaled_and_capped_as_the_model_does(
+    kind: str, settings: dict[str, Any], factor: float
+) -> None:
+    backbone = load_backbone(of_kind(kind, **settings), tokenizer())
+    assert backbone.factor == factor
+    tokens = backbone.pad([[3, 12, 5, 6], [4, 13]])
+    with torch.no_grad():
+        given = backbone.model(**backbone.inputs(tokens)).logits
+        plain = backbone.hidden(tokens) @ backbone.weight.T
+    assert torch.allclose(backbone.finish(plain), given, atol=1e-6)
+    assert not torch.allclose(plain, given, rtol=0.01)
+    assert torch.isneginf(backbone.finish(torch.full((1, 40), -torch.inf))).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("Bert", "those of BertLMHeadModel are something else: .* decoder-only"),
+        ("Electra", "ElectraForCausalLM fails on a batch of two texts: "),
+        ("Jamba", "JambaForCausalLM is causal"),
+    ],
+)
+def test_models_of_another_make_are_refused(kind: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_backbone(of_kind(kind), tokenizer())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers 5 by an old name
+def test_adapters_are_to_be_merged_first() -> None:
+    peft = pytest.importorskip("peft")
+    with pytest.raises(ConfigError, match=r"PeftModel.* pass model.merge_and_unload\(\)"):
+        load_backbone(peft.get_peft_model(llama(), peft.LoraConfig()), tokenizer())
+
+
+def test_broken_weights_are_refused() -> None:
+    model = llama()
+    with torch.no_grad():
+        model.model.norm.weight[0] = torch.nan
+    with pytest.raises(ConfigError, match="finite states, got NaN or Inf from LlamaForCausalLM in"):
+        load_backbone(model, tokenizer())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_coarse_weights_are_probed_by_their_own_measure(dtype: torch.dtype) -> None:
+    load_backbone(llama().to(dtype), tokenizer())
+
+
 def test_probe_leaves_the_model_as_it_was() -> None:
     one = tiny_backbone()
     one.model.train()
@@ -126,6 +195,14 @@ def test_a_model_without_a_head_is_refused() -> None:
 def test_a_tokenizer_of_another_model_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected a tokenizer of at most 12 tokens"):
         load_backbone(llama(vocab_size=12), tokenizer())
+
+
+def test_tokens_that_the_model_has_no_row_for_are_refused() -> None:
+    """Ids may leave gaps: their number says nothing."""
+    words = tokenizer()
+    words.add_tokens([f"new {i}" for i in range(20)])
+    with pytest.raises(ConfigError, match=r"got one of 45: .*resize_token_embeddings"):
+        load_backbone(llama(), words)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.llm.tiny import WORDS, tiny_backbone
+from tests.llm.tiny import WORDS, llama, of_kind, tiny_backbone, tokenizer
 
 from csrkit.errors import ConfigError
-from csrkit.llm import Backbone, LLMConfig, Triple, adapt, fit
+from csrkit.llm import Backbone, LLMConfig, Triple, adapt, fit, load_backbone
 from csrkit.llm.backbone import Tokens
 from csrkit.llm.encoding import TextEncoder
 from csrkit.llm.heads import SparseHead
@@ -19,8 +19,11 @@ from csrkit.llm.mntp import Masked, MaskedTexts, mask_id, mask_tokens, mntp_loss
 MASK, VOCABULARY = 2, 500
 
 
-def test_loss_is_that_of_transformers_labels(backbone: Backbone) -> None:
+@pytest.mark.parametrize("kind", ["Llama", "Gemma2"])
+def test_loss_is_that_of_transformers_labels(kind: str) -> None:
     """transformers shifts labels by one itself: -100 wherever nothing is to be predicted."""
+    model = llama() if kind == "Llama" else of_kind(kind, final_logit_softcapping=0.05)
+    backbone = load_backbone(model, tokenizer())
     tokens = backbone.pad(backbone.tokenize(["the cat lives at a lake", "a dog at the hill"], 16))
     chosen = torch.zeros_like(tokens.mask)
     chosen[0, [1, 3]] = chosen[1, 4] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -37,6 +38,16 @@ def llama(seed: int = 0, **settings: Any) -> Any:
         "tie_word_embeddings": True,
     }
     return LlamaForCausalLM(LlamaConfig(**sizes | settings)).eval()
+
+
+def of_kind(kind: str, **settings: Any) -> Any:
+    """A tiny random model of another architecture."""
+    sizes = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    ids = {"pad_token_id": 0, "bos_token_id": None, "eos_token_id": None}
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**sizes | heads | ids | settings)
+    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
 
 
 def tiny_backbone(seed: int = 0, **settings: Any) -> Backbone:

@@ -1,11 +1,7 @@
 """`Backbone`: a causal language model that reads in both directions, and its tokenizer.
 
 Transformers builds a bidirectional mask where ``config.is_causal`` is False (from 5.2 on). Not
-every model heeds it, and a model that is silently still causal trains to something, only
-worse: so a probe looks, and refuses.
-
-    h_1 of (a, b, c) != h_1 of (a, b, d)        the first token sees the last one
-    h of [pad, a, b] == h of [a, b, pad]        padding is not seen, on either side
+every model heeds it: `csrkit.llm.probing` looks whether this one does.
 """
 
 from __future__ import annotations
@@ -14,7 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,12 +23,9 @@ from torch import Tensor
 from csrkit.errors import ConfigError, FormatError
 from csrkit.tensors import check_device
 
-__all__ = ["Backbone", "Tokens", "load_backbone", "probe"]
+__all__ = ["Backbone", "Tokens", "load_backbone"]
 
-SEEN = 1e-6  # relative change of a state: 0 where the last token is masked, 0.27 where it is not
-UNSEEN = 1e-3  # relative change through padding: 2e-7 in float32
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, ImportError)  # what transformers raises
-COARSE = 0.05  # the same in bfloat16, whose steps are 2^-8
 
 
 class Tokens(NamedTuple):
@@ -58,10 +51,12 @@ class Backbone:
     Attributes:
         model: A ``PreTrainedModel`` with a language-model head.
         tokenizer: Its ``PreTrainedTokenizerFast``.
+        factor: What the model multiplies its logits by, 1 for most.
     """
 
     model: Any  # transformers is too dynamic to type: AutoModelForCausalLM makes hundreds
     tokenizer: Any
+    factor: float = 1.0
 
     @property
     def dim(self) -> int:
@@ -123,6 +118,45 @@ class Backbone:
             mask[row, : len(tokens)] = True
         return Tokens(ids, mask).to(self.device)
 
+    def finish(
+        self, logits: Float[Tensor, "rows vocabulary"], factor: float | None = None
+    ) -> Float[Tensor, "rows vocabulary"]:
+        """Do what the model does to products of states and rows of its head: scale and soft cap.
+
+        A rising function, so it may come before a maximum over positions or after it.
+
+        Args:
+            logits: Products, with the bias.
+            factor: In the place of the model's own.
+
+        Returns:
+            The logits that the model gives; what is -inf stays so.
+        """
+        scaled = (self.factor if factor is None else factor) * logits
+        config = self.model.config.get_text_config()
+        cap: float | None = getattr(config, "final_logit_softcapping", None)
+        if cap is None:
+            return scaled
+        return (cap * torch.tanh(scaled / cap)).masked_fill(scaled == -torch.inf, -torch.inf)
+
+    def inputs(self, tokens: Tokens) -> dict[str, Any]:
+        """Return what the model is called with.
+
+        Args:
+            tokens: Padded on either side.
+
+        Returns:
+            By the names of transformers.
+        """
+        # counted over real tokens: where padding is must not matter to absolute positions
+        positions = (tokens.mask.cumsum(dim=1) - 1).clamp_min(0)
+        return {
+            "input_ids": tokens.ids,
+            "attention_mask": tokens.mask.long(),
+            "position_ids": positions,
+            "use_cache": False,
+        }
+
     def hidden(self, tokens: Tokens) -> Float[Tensor, "batch length dim"]:
         """Run the model up to its last hidden states.
 
@@ -132,14 +166,7 @@ class Backbone:
         Returns:
             What the language-model head would see; meaningless where the mask is False.
         """
-        # counted over real tokens: where padding is must not matter to absolute positions
-        positions = (tokens.mask.cumsum(dim=1) - 1).clamp_min(0)
-        states: Tensor = self.model.base_model(
-            input_ids=tokens.ids,
-            attention_mask=tokens.mask.long(),
-            position_ids=positions,
-            use_cache=False,
-        ).last_hidden_state
+        states: Tensor = self.model.base_model(**self.inputs(tokens)).last_hidden_state
         return states
 
     def save(self, folder: str | Path) -> None:
@@ -169,10 +196,13 @@ def load_backbone(
         The model with attention in both directions, probed.
 
     Raises:
-        ConfigError: If the model has no language-model head, stays causal, sees padding, or
-            comes as an object without a tokenizer; or if this machine has no such device.
+        ConfigError: If the model has no language-model head or none that is one linear map,
+            cannot run, stays causal, sees padding, or comes as an object without a tokenizer;
+            or if this machine has no such device.
         FormatError: If the path holds no model or no tokenizer.
     """  # noqa: DOC502  # raised by helpers
+    from csrkit.llm.probing import probe  # which is about what this module makes
+
     check_device(device, f"device={device!r}", "csrkit.llm")
     if isinstance(model, Backbone):
         model, tokenizer = model.model, model.tokenizer
@@ -187,21 +217,27 @@ def load_backbone(
         )
     elif isinstance(tokenizer, str | os.PathLike):
         tokenizer = _read_tokenizer(tokenizer)
+    if hasattr(model, "merge_and_unload"):
+        raise ConfigError(
+            f"expected a plain language model, got a {type(model).__name__} with adapters: pass "
+            "model.merge_and_unload()"
+        )
     head = getattr(model, "get_output_embeddings", lambda: None)()
     if head is None or not hasattr(model, "base_model"):
         raise ConfigError(
             "expected a causal language model with a head over its vocabulary, "
             f"got a {type(model).__name__}"
         )
-    if len(tokenizer) > len(head.weight):
+    rows = 1 + max(tokenizer.get_vocab().values())
+    if rows > len(head.weight):
         raise ConfigError(
             f"expected a tokenizer of at most {len(head.weight)} tokens, as the model has, "
-            f"got one of {len(tokenizer)}: they do not belong together"
+            f"got one of {rows}: they do not belong together, or the model needs a row for each "
+            "token that was added (model.resize_token_embeddings)"
         )
     model.config.is_causal = False
     backbone = Backbone(model.to(device), tokenizer)
-    probe(backbone)
-    return backbone
+    return replace(backbone, factor=probe(backbone))
 
 
 def _split_gguf(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
@@ -274,59 +310,3 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             log.enable_progress_bar()
-
-
-@torch.no_grad()
-def probe(backbone: Backbone) -> None:
-    """Look whether attention goes both ways and leaves padding out.
-
-    Costs two short forward passes. Both are run with and without padding: some models are
-    bidirectional only where there is none.
-
-    Args:
-        backbone: To be looked at.
-
-    Raises:
-        ConfigError: If a token does not see the one behind it, or padding changes a state.
-    """
-    was_training = backbone.model.training
-    backbone.model.eval()
-    try:
-        _probe(backbone)
-    finally:
-        backbone.model.train(was_training)
-
-
-def _probe(backbone: Backbone) -> None:
-    width, spare = 6, 3
-    ids = torch.arange(width).remainder(max(2, backbone.vocabulary - 1)).repeat(2, 1)
-    ids[1, -1] = backbone.vocabulary - 1
-    pad = torch.zeros(2, spare, dtype=torch.int64)
-    real, none = torch.ones(2, width, dtype=torch.bool), torch.zeros(2, spare, dtype=torch.bool)
-    plain = _states(backbone, Tokens(ids, real))
-    right = _states(backbone, Tokens(torch.cat([ids, pad], 1), torch.cat([real, none], 1)))
-    left = _states(backbone, Tokens(torch.cat([pad, ids], 1), torch.cat([none, real], 1)))
-    for states in (plain, right[:, :width], left[:, spare:]):
-        if _change(states[0, :1], states[1, :1]) < SEEN:
-            raise ConfigError(
-                f"expected bidirectional attention, but {type(backbone.model).__name__} is "
-                "causal: its first token does not see the last one. csrkit sets "
-                "config.is_causal=False, which transformers "
-                f"{transformers.__version__} does not heed for this model; take a Llama, "
-                "Qwen, Mistral or another model that does (attn_implementation sdpa or eager)"
-            )
-    coarse = COARSE if plain.dtype == torch.bfloat16 else UNSEEN
-    for padded, side in ((right[:, :width], "right"), (left[:, spare:], "left")):
-        if _change(plain, padded) > coarse:
-            raise ConfigError(
-                f"expected states that do not depend on padding, but {side} padding changes "
-                f"those of {type(backbone.model).__name__}: this model cannot be batched"
-            )
-
-
-def _states(backbone: Backbone, tokens: Tokens) -> Tensor:
-    return backbone.hidden(tokens.to(backbone.device))
-
-
-def _change(a: Tensor, b: Tensor) -> float:
-    return float((a - b).float().norm() / a.float().norm().clamp_min(1e-12))

@@ -3,7 +3,8 @@
     sparse   z_v = log(1 + relu( s max_l (h_l . w_v + b_v) - c_v ))     s = dim^-1/4
     dense    e   = mean_l h_l / |h_l|
 
-(arXiv 2502.15526 and its released code; the shift ``c`` is csrkit's, 0 there.) The maximum is
+(arXiv 2502.15526 and its released code; the shift ``c`` is csrkit's, 0 there. A model that scales
+or soft-caps its logits does so here, which changes no maximum.) The maximum is
 taken over blocks of the sequence, so logits of (batch, length, vocabulary) never exist: not in
 the forward pass, and not for the backward one, whose work is that of the active latents alone.
 """
@@ -187,7 +188,7 @@ class SparseHead(torch.nn.Module):
         Returns:
             float32, zero or positive.
         """
-        logits = max_logits(hidden, mask, backbone.weight, backbone.bias)
+        logits = backbone.finish(max_logits(hidden, mask, backbone.weight, backbone.bias))
         codes = torch.log1p(functional.relu(self.scale * logits - self.shift))
         if k is None or k >= codes.shape[1]:
             return codes

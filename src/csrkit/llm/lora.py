@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 from csrkit.errors import MissingExtra
@@ -53,4 +54,4 @@ def merge_(backbone: Backbone, wrapped: Any) -> Backbone:
     Returns:
         A plain backbone.
     """
-    return Backbone(wrapped.merge_and_unload(), backbone.tokenizer)
+    return replace(backbone, model=wrapped.merge_and_unload())

@@ -140,7 +140,8 @@ def mntp_loss(
     """
     rows, places = masked.chosen.nonzero(as_tuple=True)
     before = hidden[rows, places - 1]  # (chosen, dim)
-    logits = functional.linear(before, backbone.weight, backbone.bias).float()
+    products = functional.linear(before, backbone.weight, backbone.bias).float()
+    logits = backbone.finish(products)
     return functional.cross_entropy(logits, masked.targets[rows, places], reduction="sum")
 
 
