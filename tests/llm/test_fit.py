@@ -14,7 +14,7 @@ import torch
 from tests.llm.tiny import llama, tiny_backbone, tokenizer
 
 from csrkit.errors import ConfigError, FormatError, MissingExtra, ShapeError
-from csrkit.llm import Backbone, LLMConfig, LLMRetriever, Triple, fit
+from csrkit.llm import Backbone, LLMConfig, LLMRetriever, Triple, fit, load
 from csrkit.llm.batches import Batches
 
 QUICK: dict[str, Any] = {
@@ -215,6 +215,21 @@ def test_bfloat16_computes_coarsely_and_keeps_float32(triples: list[Triple]) -> 
     assert two.backbone.weight.dtype == torch.float32
     exact, coarse = (r.encode_dense(["the cat lives at a lake"]) for r in (one, two))
     assert 0 < np.abs(exact - coarse).max() < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("settings", [{}, {"lora_rank": 2}, {"lora_rank": 2, "dtype": "bfloat16"}])
+def test_a_model_of_coarse_weights_is_trained_as_if_read_from_files(
+    dtype: torch.dtype, settings: dict[str, Any], triples: list[Triple], tmp_path: Path
+) -> None:
+    """transformers 5 reads most checkpoints as bfloat16."""
+    config = quick(mntp_steps=0, steps=2, **settings)
+    model = llama().to(dtype)
+    retriever = fit(model, triples, config, tokenizer=tokenizer(), progress=False)
+    assert model.lm_head.weight.dtype == dtype
+    assert retriever.backbone.weight.dtype == getattr(torch, settings.get("dtype", "float32"))
+    retriever.save(tmp_path / "saved")
+    assert load(tmp_path / "saved").encode(["the cat"]) == retriever.encode(["the cat"])
 
 
 def test_the_teacher_is_asked_about_every_pair(triples: list[Triple]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from csrkit import __version__
 from csrkit.errors import ConfigError
@@ -204,14 +205,30 @@ def _own(model: Any, tokenizer: Any, config: LLMConfig) -> Backbone:
     if isinstance(model, LLMRetriever):
         model = model.backbone
     if isinstance(model, Backbone):
-        model = replace(model, model=copy.deepcopy(model.model))
-    elif not isinstance(model, str | os.PathLike):
-        model = copy.deepcopy(model)
+        model = replace(model, model=_copied(model.model, getattr(torch, dtype)))
+    elif hasattr(model, "parameters"):
+        model = _copied(model, getattr(torch, dtype))
     backbone = load_backbone(model, tokenizer, device=config.device, dtype=dtype)
     backbone.model.requires_grad_(True)
     if config.activation_checkpointing:
         _checkpoint_activations(backbone)
     return backbone
+
+
+def _copied(model: Any, dtype: torch.dtype) -> Any:
+    """Copy a model object, with weights of the type that those of files are read in.
+
+    transformers 5 reads most checkpoints as bfloat16, in which a step of AdamW is lost. To cast
+    the object would leave rotary frequencies as coarse as they are: they are made anew.
+    """
+    types = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+    if types <= {dtype} or not isinstance(model, PreTrainedModel):
+        return copy.deepcopy(model)
+    made = type(model)(copy.deepcopy(model.config))
+    made.load_state_dict(model.state_dict())
+    for parameter in made.parameters():
+        parameter.data = parameter.data.to(dtype)  # the same object: tied ones stay tied
+    return made
 
 
 def _checkpoint_activations(backbone: Backbone) -> None:
@@ -306,7 +323,7 @@ def calibrate_(encoder: TextEncoder, batches: Batches, target: int) -> None:
         with encoder.arithmetic():
             hidden = encoder.backbone.hidden(tokens)
             head = encoder.backbone.weight, encoder.backbone.bias
-            logits.append(max_logits(hidden, tokens.mask, *head))
+            logits.append(encoder.backbone.finish(max_logits(hidden, tokens.mask, *head)))
     encoder.head.calibrate_(torch.cat(logits), min(target, encoder.backbone.vocabulary - 1))
 
 
