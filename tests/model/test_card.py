@@ -231,3 +231,9 @@ def test_every_truncation_is_refused(carded: CSRModel, tmp_path: Path) -> None:
     (tmp_path / "card.json").mkdir()
     with pytest.raises(FormatError, match="is not a readable model"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("other", [3, {}, "card.json"])
+def test_only_a_card_is_a_card(make_model: MakeModel, other: Any) -> None:
+    with pytest.raises(ConfigError, match=f"expected a Card of .*tune, got {type(other).__name__}"):
+        make_model().with_card(other)

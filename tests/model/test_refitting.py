@@ -108,3 +108,13 @@ def test_rows_that_do_not_fit_are_refused(make_model: MakeModel) -> None:
         model.refit(x, make_model(n_latents=49, dim=24).encode(x))
     with pytest.raises(ShapeError, match="row 1 with all zeros"):
         model.refit(x * [[1], [0], [1]], model.encode(x))
+
+
+def test_what_is_no_codes_is_refused(make_model: MakeModel) -> None:
+    model, x = some(make_model), rows(3)
+    for other in (None, [model.encode(x)], model.encode(x).to_scipy()):
+        for call in (model.refit, model.encode_residuals):
+            with pytest.raises(
+                ShapeError, match=f"codes, SparseVectors, got {type(other).__name__}"
+            ):
+                call(x, other)  # type: ignore[arg-type]  # what is refused

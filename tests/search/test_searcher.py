@@ -84,8 +84,8 @@ def test_no_queries_have_no_results(model: CSRModel, docs: np.ndarray, queries: 
         (np.ones(5), r"shape \(n, 16\), got \(1, 5\)"),
         (np.ones((1, 1, 16)), r"shape \(n, 16\), got \(1, 1, 16\)"),
         (np.array(3.0), r"shape \(n, 16\), got \(\)"),
-        ([[1.0] * 16, [1.0]], r"shape \(n, 16\), got ragged rows"),
-        (["a word"], "expected embeddings of numbers"),
+        ([[1.0] * 16, [1.0]], "rows of one width, got row 0 with 16 numbers and row 1 with 1"),
+        (["a word"], "texts are to be embedded first"),
         (torch.ones(2, 17), r"shape \(n, 16\), got \(2, 17\)"),
     ],
 )

@@ -25,6 +25,7 @@ import numpy as np
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.model import refitting, residual
 from csrkit.model.arrays import add_to_digest, freeze_
+from csrkit.model.card import Card
 from csrkit.model.config import FORMAT, ModelConfig, array_shapes
 from csrkit.model.rows import as_rows, check_width, join_codes, unit_blocks
 from csrkit.model.topk import top_of_product
@@ -34,8 +35,6 @@ from csrkit.vectors import SparseVectors
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_array
-
-    from csrkit.model.card import Card
 
     Floats = NDArray[np.float32]
 
@@ -87,6 +86,8 @@ class CSRModel:
             object.__setattr__(self, "decoder", self.encoder)
         config = self.config.model_copy(update={"format": FORMAT if tied else 1})
         object.__setattr__(self, "config", config)
+        if not isinstance(self.card, Card | None):
+            raise ConfigError(f"expected a Card of csrkit.tune, got {type(self.card).__name__}")
         if self.card is not None and self.card.fingerprint != self.fingerprint:
             raise ConfigError(
                 f"expected a card of the model {self.fingerprint[:12]}, got one measured with "
@@ -175,7 +176,7 @@ class CSRModel:
             raise ConfigError(
                 f"expected k from 1 to n_latents={self.n_latents}, got encode(k={k!r})"
             )
-        if not (on_cpu(embeddings) if device is None else str(device).startswith("cpu")):
+        if not (on_cpu(embeddings) if device is None else str(device).partition(":")[0] == "cpu"):
             from csrkit.model.torch_encode import encode
 
             return encode(self, embeddings, int(k), device)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csrkit.errors import ShapeError
-from csrkit.model.rows import as_rows, unit_blocks
+from csrkit.model.rows import as_rows, check_width, unit_blocks
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def refit(model: CSRModel, embeddings: ArrayLike, codes: SparseVectors) -> Spars
         ShapeError: As `CSRModel.refit`.
     """
     rows = as_rows(embeddings, model.dim)
+    check_width(codes, model.n_latents)
     if len(rows) != len(codes):
         raise ShapeError(
             f"expected one code per embedding, got {len(rows)} embeddings and {len(codes)} codes"

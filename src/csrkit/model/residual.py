@@ -138,6 +138,7 @@ def encode(model: CSRModel, embeddings: ArrayLike, codes: SparseVectors) -> Byte
         ShapeError: As `CSRModel.encode_residuals`.
     """
     rows = as_rows(embeddings, model.dim)
+    check_width(codes, model.n_latents)
     if len(rows) != len(codes):
         raise ShapeError(
             f"expected one code per embedding, got {len(rows)} embeddings and {len(codes)} codes"

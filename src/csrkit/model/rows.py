@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ShapeError
-from csrkit.tensors import is_tensor, tensor_to_numpy
+from csrkit.tensors import as_numbers
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -34,16 +34,7 @@ def as_rows(embeddings: ArrayLike, dim: int) -> NDArray[Any]:
     Raises:
         ShapeError: If it is not numeric or not of shape (n, dim).
     """
-    if is_tensor(embeddings):
-        embeddings = tensor_to_numpy(embeddings)
-    try:
-        array = np.asarray(embeddings)
-    except ValueError as error:
-        raise ShapeError(
-            f"expected embeddings of shape (n, {dim}), got ragged rows: {error}"
-        ) from error
-    if array.dtype.kind not in "fiu":
-        raise ShapeError(f"expected embeddings of numbers, got dtype {array.dtype}")
+    array = as_numbers(embeddings, "embeddings")
     if array.ndim != 2 or array.shape[1] != dim:
         hint = "; for one vector pass x[None]" if array.shape == (dim,) else ""
         raise ShapeError(

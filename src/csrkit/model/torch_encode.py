@@ -11,7 +11,7 @@ import numpy as np
 
 from csrkit.errors import ShapeError
 from csrkit.model.rows import as_rows, join_codes, refuse_rows
-from csrkit.tensors import check_device
+from csrkit.tensors import check_dense, check_device
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def encode(model: CSRModel, embeddings: Any, k: int, device: str | None) -> Spar
 def _check_tensor(embeddings: Any, dim: int) -> None:
     import torch
 
+    check_dense(embeddings)
     if embeddings.is_complex() or embeddings.dtype == torch.bool:
         raise ShapeError(f"expected embeddings of numbers, got dtype {embeddings.dtype}")
     if embeddings.ndim != 2 or embeddings.shape[1] != dim:

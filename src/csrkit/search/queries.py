@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from csrkit.model.rows import as_rows, unit_blocks
-from csrkit.tensors import is_tensor, tensor_to_numpy
+from csrkit.tensors import as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -34,11 +33,8 @@ def as_queries(queries: ArrayLike, dim: int) -> NDArray[Any]:
         queries = [queries]
     if _are_texts(queries):  # for an encoder of texts: any other refuses them
         return np.array(queries, dtype=object)
-    batch: Any = tensor_to_numpy(queries) if is_tensor(queries) else queries
-    with suppress(ValueError):  # ragged lists: as_rows says so
-        batch = np.asarray(batch)
-        batch = batch[None] if batch.ndim == 1 else batch
-    return as_rows(batch, dim)
+    batch = as_numbers(queries, "queries")
+    return as_rows(batch[None] if batch.ndim == 1 else batch, dim)
 
 
 def _are_texts(queries: Any) -> bool:

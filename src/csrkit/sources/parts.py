@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ShapeError
-from csrkit.tensors import is_tensor, tensor_to_numpy
+from csrkit.tensors import as_numbers, check_dense, is_tensor, tensor_to_numpy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,11 +104,14 @@ def as_part(label: str, array: Any) -> Part:
         ShapeError: If it is not two-dimensional, not numeric, or empty.
     """
     tensor = is_tensor(array)
-    if not tensor and not isinstance(array, np.ndarray):
-        array = np.asarray(array)
-    dtype = tensor_to_numpy(array[:0]).dtype if tensor and array.ndim else array.dtype
+    if tensor:
+        check_dense(array)
+        dtype = tensor_to_numpy(array[:0] if array.ndim else array).dtype
+    else:
+        array = as_numbers(array, label)
+        dtype = array.dtype
     shape = tuple(array.shape)
-    if not (np.issubdtype(dtype, np.floating) or np.issubdtype(dtype, np.integer)):
+    if dtype.kind not in "fiu":
         raise ShapeError(f"expected {label} to be real numbers, got {dtype} of shape {shape}")
     if len(shape) != 2:
         hint = ": for one vector pass embeddings[None]" if len(shape) == 1 and shape[0] else ""

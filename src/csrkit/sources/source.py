@@ -18,7 +18,7 @@ import numpy as np
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.sources.files import open_path, spool
 from csrkit.sources.parts import Part, as_part
-from csrkit.tensors import is_tensor, tensor_to_numpy
+from csrkit.tensors import is_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -254,19 +254,31 @@ def _random_spans(
 def _open(embeddings: Any) -> Iterator[Part]:
     if isinstance(embeddings, str | Path):
         yield from open_path(embeddings)
-    elif is_tensor(embeddings) or hasattr(embeddings, "__array__"):
+    elif _is_array(embeddings):
         yield as_part("embeddings", embeddings)
     elif isinstance(embeddings, list | tuple):
         yield from _open_list(embeddings)
     elif isinstance(embeddings, Iterable) and not isinstance(embeddings, Mapping | bytes):
         yield spool(embeddings, "the batches")
     elif callable(embeddings):
-        yield spool(embeddings(), "the batches")
+        batches = embeddings()
+        if not isinstance(batches, Iterable):
+            raise ShapeError(
+                "expected a function that returns an iterable of batches, got one that returns "
+                f"{type(batches).__name__}"
+            )
+        yield spool(batches, "the batches")
     else:
         raise ShapeError(
             "expected embeddings as an array (n, dim), a tensor, a path or an iterable of "
             f"batches, got {type(embeddings).__name__}"
         )
+
+
+def _is_array(value: Any) -> bool:
+    """Tell what is one array, though it may be sparse and so refused, from batches of them."""
+    known = is_tensor(value) or isinstance(value, memoryview)
+    return known or any(hasattr(value, name) for name in ("__array__", "indptr", "tocsr"))
 
 
 def _open_list(items: Sequence[Any]) -> Iterator[Part]:
@@ -278,17 +290,4 @@ def _open_list(items: Sequence[Any]) -> Iterator[Part]:
         for number, batch in enumerate(items):
             yield as_part(f"batch {number}", batch)
     else:
-        yield as_part("embeddings", _stacked(items))
-
-
-def _stacked(items: Sequence[Any]) -> NDArray[Any]:
-    rows = [tensor_to_numpy(item) if is_tensor(item) else item for item in items]
-    try:
-        return np.asarray(rows)
-    except ValueError as error:
-        widths = [np.size(row) for row in rows]
-        odd = next((i for i, width in enumerate(widths) if width != widths[0]), 0)
-        raise ShapeError(
-            f"expected rows of one width, got row 0 with {widths[0]} numbers "
-            f"and row {odd} with {widths[odd]}"
-        ) from error
+        yield as_part("embeddings", items)
