@@ -263,6 +263,30 @@ def test_codes_of_two_models_do_not_mix(codes: SparseVectors) -> None:
         SparseVectors.concat([])
 
 
+def test_concat_takes_any_iterable(codes: SparseVectors) -> None:
+    assert SparseVectors.concat(row for row in codes) == codes
+
+
+def test_what_is_no_codes_is_refused(codes: SparseVectors) -> None:
+    with raises(ShapeError, "expected dot of codes with codes, SparseVectors, got csr_array"):
+        codes.dot(codes.to_scipy())  # type: ignore[arg-type]  # what is refused
+    with raises(ShapeError, "expected concat of codes, SparseVectors, got ndarray"):
+        SparseVectors.concat([codes, codes.to_dense()])  # type: ignore[list-item]
+
+
+def test_masked_values_are_not_taken_for_values() -> None:
+    masked = np.ma.masked_array([1.0, 2.0], mask=[False, True])
+    with raises(
+        ShapeError,
+        "expected values without masked entries, got 1 of 2 masked: leave their rows out, "
+        "or fill them",
+    ):
+        SparseVectors([0, 2], [0, 1], masked, dim=2)
+    with raises(ShapeError, "expected indptr with rows of one width, got row 0 with 1 numbers "
+                "and row 1 with 2"):  # fmt: skip
+        SparseVectors([[0], [1, 2]], [0], [1.0], dim=2)  # type: ignore[list-item]
+
+
 # -- other spellings ----------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@
     indptr   int64   (n + 1,)
 
 safetensors itself wants all arrays in memory at once, so the header is written
-here; reading is left to the library (`SparseVectors.load`).
+here; reading is left to the library.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
 from csrkit.errors import FormatError, ShapeError
 from csrkit.vectors.sparse import SparseVectors
 
-__all__ = ["save_blocks"]
+__all__ = ["read", "save_blocks"]
 
+Codes = TypeVar("Codes", bound=SparseVectors)
 _HEADER_BYTES = 512  # room for the JSON with numbers of any size, padded with spaces
 _LENGTH_BYTES = 8  # of which safetensors' own field for the length
 
@@ -65,6 +66,38 @@ def save_blocks(blocks: Iterable[SparseVectors], path: str | Path, dim: int) -> 
             shutil.copyfileobj(part, draft)
         draft.seek(0)
         draft.write(_header(n, nnz, dim))
+
+
+def read(path: str | Path, make: Callable[..., Codes]) -> Codes:
+    """Read a file of codes, checking every invariant again; see `SparseVectors.load`.
+
+    Args:
+        path: A file that `save_blocks` wrote.
+        make: Takes indptr, indices, values and dim.
+
+    Returns:
+        What it makes.
+
+    Raises:
+        FormatError: If the file is not one, is truncated, or is too new.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="np") as file:
+            metadata = file.metadata() or {}
+            if (metadata.get("csrkit"), metadata.get("format")) != ("SparseVectors", "1"):
+                raise FormatError(
+                    f"{path} is not a file of SparseVectors in format 1, it says {metadata!r}"
+                )
+            indptr, indices, values = map(file.get_tensor, ("indptr", "indices", "values"))
+            return make(indptr, indices, values, int(metadata["dim"]))
+    except FileNotFoundError as error:
+        raise FormatError(f"no file of SparseVectors at {path}") from error
+    except FormatError:
+        raise
+    except (SafetensorError, KeyError, TypeError, OSError, ValueError) as error:
+        raise FormatError(f"{path} is not a readable file of SparseVectors: {error}") from error
 
 
 def _little(array: np.ndarray, dtype: str) -> memoryview:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from csrkit.errors import ShapeError
+from csrkit.tensors import as_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,7 +25,7 @@ def row_pointer(counts: NDArray[Any]) -> NDArray[np.int64]:
 
 def integers(name: str, array: ArrayLike, dtype: type[np.integer[Any]]) -> NDArray[Any]:
     """Copy to a 1-d integer array; refuse what would be rounded or wrapped."""
-    source = np.asarray(array)
+    source = as_array(array, name)
     if source.ndim != 1 or not (source.size == 0 or np.issubdtype(source.dtype, np.integer)):
         raise ShapeError(
             f"expected {name} to be whole numbers in one dimension, "
@@ -37,7 +39,7 @@ def integers(name: str, array: ArrayLike, dtype: type[np.integer[Any]]) -> NDArr
 
 def floats(array: ArrayLike) -> NDArray[np.float32]:
     """Copy to a 1-d float32 array; refuse what is not a real number."""
-    source = np.asarray(array)
+    source = as_array(array, "values")
     numeric = np.issubdtype(source.dtype, np.floating) or np.issubdtype(source.dtype, np.integer)
     if source.ndim != 1 or not (source.size == 0 or numeric):
         raise ShapeError(
@@ -93,3 +95,10 @@ def refuse(
     start, stop = int(indptr[row]), int(indptr[row + 1])
     shown = array[start : min(stop, start + 8)].tolist()
     raise ShapeError(f"expected {expected}, got row {row} with {shown}")
+
+
+def refuse_others(expected: str, values: Iterable[Any], kind: type) -> None:
+    """Raise ShapeError naming the type of the first value that is of another kind."""
+    for value in values:
+        if not isinstance(value, kind):
+            raise ShapeError(f"expected {expected}, {kind.__name__}, got {type(value).__name__}")

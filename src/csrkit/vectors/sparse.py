@@ -12,15 +12,24 @@ store adapter translates and never validates. `SparseVectors.to_scipy` does alge
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from csrkit.errors import FormatError, ShapeError
-from csrkit.vectors.invariants import MAX_DIM, as_float32, check, floats, integers, row_pointer
+from csrkit.errors import ShapeError
+from csrkit.tensors import as_array
+from csrkit.vectors.invariants import (
+    MAX_DIM,
+    as_float32,
+    check,
+    floats,
+    integers,
+    refuse_others,
+    row_pointer,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -252,8 +261,9 @@ class SparseVectors:
             float32 (len(self), len(other)), dense.
 
         Raises:
-            ShapeError: If the two widths differ.
+            ShapeError: If the two widths differ, or the other is no batch of codes.
         """
+        refuse_others("dot of codes with codes", [other], SparseVectors)
         if self.dim != other.dim:
             raise ShapeError(
                 f"expected codes over the same latents, got dot of dim {self.dim} "
@@ -263,7 +273,7 @@ class SparseVectors:
         return np.asarray(product.toarray(), dtype=np.float32)
 
     @classmethod
-    def concat(cls, parts: Sequence[Self]) -> Self:
+    def concat(cls, parts: Iterable[Self]) -> Self:
         """Stack batches, in order.
 
         Args:
@@ -273,8 +283,10 @@ class SparseVectors:
             One batch of all rows.
 
         Raises:
-            ShapeError: If there are no parts, or their widths differ.
+            ShapeError: If there are no parts, one is none, or their widths differ.
         """
+        parts = list(parts)
+        refuse_others("concat of codes", parts, SparseVectors)
         dims = sorted({part.dim for part in parts})
         if len(dims) != 1:
             raise ShapeError(
@@ -303,7 +315,7 @@ class SparseVectors:
         Raises:
             ShapeError: If the array is not two-dimensional, real and finite.
         """
-        array = np.asarray(dense)
+        array = as_array(dense, "a dense array")
         if array.ndim != 2 or array.dtype.kind not in "fiu":
             raise ShapeError(
                 f"expected a dense array of real numbers of shape (n, dim), "
@@ -380,21 +392,7 @@ class SparseVectors:
         Raises:
             FormatError: If the file is not one, is truncated, or is newer than
                 this version of csrkit reads.
-        """
-        from safetensors import SafetensorError, safe_open
+        """  # noqa: DOC502  # raised by `read`
+        from csrkit.vectors.files import read
 
-        try:
-            with safe_open(str(path), framework="np") as file:
-                metadata = file.metadata() or {}
-                if (metadata.get("csrkit"), metadata.get("format")) != ("SparseVectors", "1"):
-                    raise FormatError(
-                        f"{path} is not a file of SparseVectors in format 1, it says {metadata!r}"
-                    )
-                indptr, indices, values = map(file.get_tensor, ("indptr", "indices", "values"))
-                return cls(indptr, indices, values, int(metadata["dim"]))
-        except FileNotFoundError as error:
-            raise FormatError(f"no file of SparseVectors at {path}") from error
-        except FormatError:
-            raise
-        except (SafetensorError, KeyError, TypeError, OSError, ValueError) as error:
-            raise FormatError(f"{path} is not a readable file of SparseVectors: {error}") from error
+        return read(path, cls)
