@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csrkit.errors import ShapeError
+from csrkit.vectors import SparseVectors
+from csrkit.vectors.invariants import refuse_others
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from csrkit.vectors import SparseVectors
 
 __all__ = ["bytes_per_vector", "latent_loads", "posting_cost"]
 
@@ -42,6 +42,7 @@ def posting_cost(query_codes: SparseVectors, doc_codes: SparseVectors) -> NDArra
         ShapeError: If the codes are not over the same latents, or there are no
             documents.
     """
+    refuse_others("codes", [query_codes, doc_codes], SparseVectors)
     if query_codes.dim != doc_codes.dim:
         raise ShapeError(
             f"expected codes over the same latents, got queries of dim {query_codes.dim} "
@@ -63,8 +64,9 @@ def latent_loads(codes: SparseVectors) -> NDArray[np.float64]:
         number of active latents, the maximum the load of the busiest.
 
     Raises:
-        ShapeError: If there are no codes.
+        ShapeError: If there are no codes, or it is something else.
     """
+    refuse_others("codes", [codes], SparseVectors)
     if len(codes) == 0:
         raise ShapeError("expected at least one code, got none")
     return np.asarray(np.bincount(codes.indices, minlength=codes.dim) / len(codes))
@@ -83,5 +85,9 @@ def bytes_per_vector(codes: SparseVectors) -> NDArray[np.int64]:
 
     Returns:
         int64 (n,), bytes of each code.
-    """
+
+    Raises:
+        ShapeError: If it is something else.
+    """  # noqa: DOC502  # raised by `refuse_others`
+    refuse_others("codes", [codes], SparseVectors)
     return codes.counts * ENTRY_BYTES

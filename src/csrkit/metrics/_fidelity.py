@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ShapeError
-from csrkit.metrics._lists import MISS, Ranked, ids_of, paired
+from csrkit.metrics._lists import MISS, Ranked, ids_of, is_whole, paired, refuse_other_ids
+from csrkit.tensors import as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,18 +36,21 @@ def recall_at(found: Ranked, truth: Ranked, n: int) -> NDArray[np.float64]:
 
     Raises:
         ShapeError: If n is below 1, the numbers of queries differ, or a list of
-            truth is empty.
+            truth is empty, or none can match: texts on one side, numbers on the other.
 
     Examples:
         >>> recall_at([["a", "b"], ["c"]], [["b", "a"], ["a", "c"]], n=2)
         array([1. , 0.5])
     """
     values = []
-    for query, (ranking, exact) in enumerate(paired(found, truth, "truth", n)):
-        wanted = set(ids_of(exact)[:n]) - {MISS}
+    pairs = [(ranking, ids_of(exact)[:n]) for ranking, exact in paired(found, truth, "truth", n)]
+    for query, (ranking, exact) in enumerate(pairs):
+        wanted = set(exact) - {MISS}
         if not wanted:
             raise ShapeError(f"expected exact hits for every query, got none for query {query}")
         values.append(len(wanted.intersection(ranking)) / len(wanted))
+    if not any(values):
+        refuse_other_ids(pairs, "truth")
     return np.array(values, dtype=np.float64)
 
 
@@ -72,16 +76,17 @@ def exact_top(queries: ArrayLike, docs: ArrayLike, n: int) -> NDArray[np.int64]:
         >>> exact_top([[1.0, 0.0]], [[0.0, 1.0], [0.8, 0.6], [0.8, -0.6]], n=2)
         array([[1, 2]])
     """
-    asked, stored = np.asanyarray(queries), np.asanyarray(docs)
+    asked, stored = as_numbers(queries, "queries"), as_numbers(docs, "docs")
     if asked.ndim != 2 or stored.ndim != 2 or asked.shape[1] != stored.shape[1]:
         raise ShapeError(
             f"expected queries (q, dim) and docs (m, dim), got {asked.shape} and {stored.shape}"
         )
-    if not 1 <= n <= len(stored):
+    if not is_whole(n) or not 1 <= n <= len(stored):
         raise ShapeError(f"expected n between 1 and {len(stored)} documents, got n={n!r}")
     best = np.empty((len(asked), 0), dtype=np.int64)
     for start in range(0, len(stored), _DOC_ROWS):
-        block = np.asarray(stored[start : start + _DOC_ROWS], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            block = np.asarray(stored[start : start + _DOC_ROWS], dtype=np.float32)
         best = np.concatenate(
             [
                 _best_keys(asked[q : q + _QUERY_ROWS], block, start, best[q : q + _QUERY_ROWS], n)
@@ -101,7 +106,8 @@ def _best_keys(
     n: int,
 ) -> NDArray[np.int64]:
     """Merge the best keys so far with those of a block of documents, unsorted."""
-    scores = np.asarray(queries, dtype=np.float32) @ block.T
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        scores = np.asarray(queries, dtype=np.float32) @ block.T
     if not np.isfinite(scores).all():
         query, doc = np.argwhere(~np.isfinite(scores))[0]
         raise ShapeError(f"expected finite scores, got {scores[query, doc]} for row {start + doc}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
+from csrkit.metrics._lists import is_whole
+from csrkit.tensors import as_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -50,23 +52,29 @@ def bootstrap_interval(
 
     Raises:
         ShapeError: If there are no values, or they are not finite in one dimension.
-        ConfigError: If level or resamples is out of range.
+        ConfigError: If level, resamples or seed is out of range.
 
     Examples:
         >>> bootstrap_interval([0.0, 1.0, 1.0, 1.0])
         Interval(low=0.25, value=0.75, high=1.0)
     """
-    per_query = np.asarray(values, dtype=np.float64)
+    per_query = as_array(values, "values")
+    if per_query.dtype.kind not in "biuf":
+        raise ShapeError(f"expected values as numbers, one per query, got {per_query.dtype}")
+    per_query = per_query.astype(np.float64, copy=False)
     if per_query.ndim != 1 or not per_query.size or not np.isfinite(per_query).all():
         raise ShapeError(
             f"expected finite values, one per query, got {per_query.size} of shape "
             f"{per_query.shape}, {int((~np.isfinite(per_query)).sum())} of them not finite"
         )
-    if not 0 < level < 1 or resamples < 1:
+    is_share = isinstance(level, float | np.floating) and 0 < level < 1
+    if not is_share or not is_whole(resamples) or resamples < 1:
         raise ConfigError(
             "expected a level between 0 and 1 and at least 1 resample, "
             f"got level={level!r}, resamples={resamples!r}"
         )
+    if not is_whole(seed) or seed < 0:
+        raise ConfigError(f"expected a seed of at least 0, got seed={seed!r}")
     rng, n = np.random.default_rng(seed), len(per_query)
     means = np.empty(resamples)
     for start in range(0, resamples, block := max(1, _DRAWS // n)):

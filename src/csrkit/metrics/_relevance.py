@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ShapeError
-from csrkit.metrics._lists import MISS, Ranked, Relevant, ids_of, paired
+from csrkit.metrics._lists import (
+    MISS,
+    Ranked,
+    Relevant,
+    ids_of,
+    is_whole,
+    paired,
+    refuse_other_ids,
+)
+from csrkit.tensors import as_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["hit_rate_at", "mrr_at", "ndcg_at", "neighbour_accuracy"]
+
+_MOST = np.finfo(np.float64).max
 
 
 def ndcg_at(found: Ranked, relevant: Relevant, n: int) -> NDArray[np.float64]:
@@ -38,15 +49,18 @@ def ndcg_at(found: Ranked, relevant: Relevant, n: int) -> NDArray[np.float64]:
 
     Raises:
         ShapeError: If n is below 1, the numbers of queries differ, a gain is
-            negative, or a query has nothing relevant (leave it out).
+            negative or not finite, a query has nothing relevant (leave it out), or no id
+            can match: texts on one side, numbers on the other.
 
     Examples:
         >>> ndcg_at([["a", "b"]], [{"a": 1, "b": 3}], n=10).round(3)
         array([0.797])
     """
-    discounts = 1 / np.log2(np.arange(2, n + 2)) if n > 0 else np.empty(0)
     values = []
-    for ranking, gains in _judged(found, relevant, n):
+    judged = _judged(found, relevant, n)
+    longest = max((max(len(ranking), len(gains)) for ranking, gains in judged), default=0)
+    discounts = 1 / np.log2(np.arange(2, longest + 2))
+    for ranking, gains in judged:
         got = np.array([gains.get(doc, 0.0) for doc in ranking])
         ideal = np.sort(list(gains.values()))[::-1][:n]
         values.append((got @ discounts[: len(got)]) / (ideal @ discounts[: len(ideal)]))
@@ -110,17 +124,23 @@ def neighbour_accuracy(
         float64 (q,), each 0 or 1; 0 where there is no neighbour.
 
     Raises:
-        ShapeError: If the numbers of queries differ, or a row is not in labels.
+        ShapeError: If the numbers of queries differ, a row is not in labels, or only
+            one of the two kinds of labels is texts.
     """
-    own, known = np.asarray(query_labels), np.asarray(labels)
+    own, known = as_array(query_labels, "query_labels"), as_array(labels, "labels")
+    if own.ndim != 1 or known.ndim != 1 or (own.dtype.kind in "US") != (known.dtype.kind in "US"):
+        raise ShapeError(
+            "expected query_labels and labels of one kind in one dimension, got "
+            f"{own.dtype} of shape {own.shape} and {known.dtype} of shape {known.shape}"
+        )
     values = np.zeros(len(own))
     for query, (ranking, label) in enumerate(paired(found, own, "query_labels", 2)):
         others = [r for r in ranking if r is not MISS and not (same_rows and r == query)]
         if not others:
             continue
-        if not 0 <= others[0] < len(known):
+        if not is_whole(others[0]) or not 0 <= others[0] < len(known):
             raise ShapeError(
-                f"expected rows in [0, {len(known)}), got {others[0]} at query {query}"
+                f"expected rows in [0, {len(known)}), got {others[0]!r} at query {query}"
             )
         values[query] = known[others[0]] == label
     return values
@@ -132,19 +152,29 @@ def _judged(
     pairs = []
     for query, (ranking, judged) in enumerate(paired(found, relevant, "relevant", n)):
         gains = _gains(judged)
-        if min(gains.values(), default=0) < 0 or not any(gains.values()):
+        if not all(map(_is_gain, gains.values())) or not any(gains.values()):
             raise ShapeError(
                 f"expected gains of at least 0 and one above, got {dict(gains)!r} for query "
                 f"{query}: leave out queries with nothing relevant"
             )
         pairs.append((ranking, gains))
+    if not any(doc in gains for ranking, gains in pairs for doc in ranking):
+        refuse_other_ids(pairs, "relevant")
     return pairs
+
+
+def _is_gain(gain: Any) -> bool:
+    return isinstance(gain, int | float | np.integer | np.floating) and bool(0 <= gain <= _MOST)
 
 
 def _gains(judged: Any) -> Mapping[Any, float]:
     """Spell one id, several ids or a mapping as a mapping of ids to gains."""
     if isinstance(judged, Mapping):
         return judged
+    if judged is None:
+        return {}
+    if not isinstance(judged, np.ndarray) and hasattr(judged, "__array__"):
+        judged = np.atleast_1d(as_array(judged, "relevant"))
     if isinstance(judged, str) or not isinstance(judged, Iterable):
         return {judged: 1.0}
     return dict.fromkeys((doc for doc in ids_of(judged) if doc is not MISS), 1.0)
