@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +138,54 @@ def test_residuals_stay_with_their_ids_when_the_index_is_rebuilt() -> None:
     store.search(codes)  # drops the rows of no id
     store.upsert([9], codes[5], residuals=residuals[5:])
     np.testing.assert_array_equal(store.fetch_residuals([9, 1, 2, 3]), residuals[[5, 1, 4, 3]])
+
+
+def test_threads_that_read_see_whole_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, residuals = random_codes(0, 60), random_residuals(0, 60)
+    merge = SparseVectors.concat
+
+    def slow(parts: list[SparseVectors]) -> SparseVectors:
+        time.sleep(0.02)  # while others read
+        return merge(parts)
+
+    def filled() -> MemoryStore:
+        store = MemoryStore()
+        store.upsert(range(30), codes[:30], residuals=residuals[:30])
+        store.upsert(range(30, 60), codes[30:], residuals=residuals[30:])
+        store.delete(range(0, 60, 2))
+        return store
+
+    expected = filled().search(codes)
+    monkeypatch.setattr(SparseVectors, "concat", slow)
+    store = filled()
+
+    def read(one: int) -> bool:
+        code, bits = store.fetch_both([one])
+        same = code == codes[one] and np.array_equal(bits, residuals[[one]])
+        return same and store.search(codes[one]) == [expected[one]]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(1, 60, 2)))
+
+
+def test_a_copy_is_a_store_of_its_own() -> None:
+    codes = random_codes(0, 3)
+    store = MemoryStore()
+    store.upsert([0], codes[0], [{"a": 1}])
+    store.search(codes)
+    for other in (copy.copy(store), copy.deepcopy(store), pickle.loads(pickle.dumps(store))):
+        other.upsert([1, 2], codes[1:])
+        other.delete([0])
+        assert (store.count(), other.count()) == (1, 2)
+        assert [hit.payload for hit in store.search(codes[0])[0]] == [{"a": 1}]
+        assert {hit.id for hits in other.search(codes) for hit in hits} == {1, 2}
+
+
+def test_it_says_what_it_holds() -> None:
+    store = MemoryStore()
+    assert repr(store) == "MemoryStore(0 codes, dim=None)"
+    store.upsert([5, 6], random_codes(0, 2))
+    assert repr(store) == f"MemoryStore(2 codes, dim={store.dim})"
 
 
 def test_a_url_has_no_address() -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ from csrkit.errors import ConfigError, FormatError, StoreError
 from csrkit.stores._checks import (
     Held,
     checked_dim,
+    checked_held,
     checked_limit,
     checked_upsert,
     kept_residuals,
@@ -57,8 +59,8 @@ class MemoryStore(Holder):
     """Codes in memory with exact scores.
 
     Equal scores come in the order in which the ids were first upserted;
-    replacing a code does not move its id. Not safe for writing from several
-    threads.
+    replacing a code does not move its id. Threads may share it, and a copy is a
+    store of its own.
 
     ``filter`` of `search` is a callable from a payload to bool: the documents
     for which it is true are considered. Ids without a payload show it ``{}``.
@@ -79,6 +81,18 @@ class MemoryStore(Holder):
         self._row_of: dict[int | str, int] = {}  # id -> row of the parts together
         self._payloads: dict[int | str, dict[str, Any]] = {}  # ids with a payload only
         self._postings: _Postings | None = None  # None: changed since the last search
+        self._lock = RLock()  # readers rebuild the index, and merge the parts
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({self.count()} codes, dim={self.dim})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            state = {key: copy(value) for key, value in vars(self).items() if key != "_lock"}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=RLock())
 
     def upsert(
         self,
@@ -103,16 +117,18 @@ class MemoryStore(Holder):
         checked = checked_upsert(ids, codes, payloads, self._known, residuals)
         if not checked.ids:
             return
-        self._known = self._known or self._noted(checked)
-        first = sum(map(len, self._parts))
-        self._parts.append(codes)
-        self._residuals.append(_or_none_kept(checked.residuals, len(codes)).copy())
-        self._row_of.update(zip(checked.ids, range(first, first + len(codes)), strict=True))
-        self._postings = None
-        for one, payload in zip(checked.ids, checked.payloads or [], strict=False):
-            self._payloads.pop(one, None)
-            if payload:
-                self._payloads[one] = payload
+        with self._lock:
+            checked_held(checked, self._known)  # another thread may have been first
+            self._known = self._known or self._noted(checked)
+            first = sum(map(len, self._parts))
+            self._parts.append(codes)
+            self._residuals.append(_or_none_kept(checked.residuals, len(codes)).copy())
+            self._row_of.update(zip(checked.ids, range(first, first + len(codes)), strict=True))
+            self._postings = None
+            for one, payload in zip(checked.ids, checked.payloads or [], strict=False):
+                self._payloads.pop(one, None)
+                if payload:
+                    self._payloads[one] = payload
 
     def search(
         self, codes: SparseVectors, *, limit: int = 10, filter: PayloadFilter | None = None
@@ -137,13 +153,18 @@ class MemoryStore(Holder):
             raise ConfigError(
                 f"expected filter to be a callable from a payload to bool, got {filter!r}"
             )
-        ids = list(self._row_of)
-        return [self._hits(query, ids, limit, filter) for query in codes]
+        with self._lock:
+            postings, ids = self._index(), list(self._row_of)
+        scored = (_scores(query, postings, len(ids)) for query in codes)
+        return [self._hits(scores, ids, limit, filter) for scores in scored]
 
     def _hits(
-        self, query: SparseVectors, ids: list[int | str], limit: int, keep: PayloadFilter | None
+        self,
+        scores: NDArray[np.float64],
+        ids: list[int | str],
+        limit: int,
+        keep: PayloadFilter | None,
     ) -> list[Hit]:
-        scores = self._scores(query)
         found = np.flatnonzero(scores)
         hits: list[Hit] = []
         for row in found[np.argsort(-scores[found], kind="stable")]:  # ties: lower row first
@@ -154,27 +175,9 @@ class MemoryStore(Holder):
                     break
         return hits
 
-    def _scores(self, query: SparseVectors) -> NDArray[np.float64]:
-        """Score every document, float64 (n,); 0 where nothing is shared."""
-        if not self._row_of or not query.nnz:
-            return np.zeros(len(self._row_of))
-        postings = self._index()
-        shared, where, asked = np.intersect1d(
-            postings.latents, query.indices, assume_unique=True, return_indices=True
-        )
-        if not len(shared):
-            return np.zeros(len(self._row_of))
-        spans = [slice(*postings.indptr[i : i + 2]) for i in where]
-        rows = np.concatenate([postings.rows[span] for span in spans])
-        weights = [
-            postings.values[span] * float(weight)
-            for span, weight in zip(spans, query.values[asked], strict=True)
-        ]
-        size = len(self._row_of)
-        return np.bincount(rows, np.concatenate(weights), size).astype(np.float64, copy=False)
-
-    def _index(self) -> _Postings:
-        if self._postings is None:
+    def _index(self) -> _Postings | None:
+        """Return the postings, in the order of the ids; None if there are no ids."""
+        if self._postings is None and self._row_of:
             live, residuals = self._rows(list(self._row_of.values()))
             self._parts, self._residuals = [live], [residuals]
             self._row_of = {one: row for row, one in enumerate(self._row_of)}
@@ -236,10 +239,11 @@ class MemoryStore(Holder):
             StoreError: If an id is not in the store, or nothing was ever stored.
         """
         plain = checked_ids(ids)
-        rows = all_found(plain, self._row_of)
-        if self._known is None:
-            raise StoreError("nothing was stored yet, so the width of the codes is not known")
-        codes, residuals = self._rows(rows)
+        with self._lock:
+            rows = all_found(plain, self._row_of)
+            if self._known is None:
+                raise StoreError("nothing was stored yet, so the width of the codes is not known")
+            codes, residuals = self._rows(rows)
         return codes, residuals if self.residual_bytes else None
 
     def delete(self, ids: Ids) -> None:
@@ -251,10 +255,12 @@ class MemoryStore(Holder):
         Raises:
             StoreError: If an entry is no id.
         """
-        for one in checked_ids(ids):
-            if self._row_of.pop(one, None) is not None:
-                self._payloads.pop(one, None)
-                self._postings = None
+        plain = checked_ids(ids)
+        with self._lock:
+            for one in plain:
+                if self._row_of.pop(one, None) is not None:
+                    self._payloads.pop(one, None)
+                    self._postings = None
 
     def count(self) -> int:
         """Return the exact number of stored ids."""
@@ -270,11 +276,12 @@ class MemoryStore(Holder):
             StoreError: If nothing was ever stored.
         """
         folder = Path(path)
-        codes, residuals = self.fetch_both(list(self._row_of))
+        with self._lock:
+            codes, residuals = self.fetch_both(list(self._row_of))
+            rows = [[one, self._payloads.get(one)] for one in self._row_of]
         folder.mkdir(parents=True, exist_ok=True)
         codes.save(folder / "codes.safetensors")
         np.save(folder / "residuals.npy", _or_none_kept(residuals, len(codes)))
-        rows = [[one, self._payloads.get(one)] for one in self._row_of]
         head = {"csrkit": "MemoryStore", "format": _FORMAT, "codec": self.codec}
         text = json.dumps(head | {"rows": rows})
         (folder / "store.json").write_text(text, encoding="utf-8")
@@ -306,6 +313,24 @@ class MemoryStore(Holder):
         store._known = Held(codes.dim, residuals.shape[1], codec)  # even if there are no ids
         store._parts, store._residuals = store._parts or [codes], store._residuals or [residuals]
         return store
+
+
+def _scores(query: SparseVectors, postings: _Postings | None, size: int) -> NDArray[np.float64]:
+    """Score every document, float64 (size,); 0 where nothing is shared."""
+    if postings is None or not query.nnz:
+        return np.zeros(size)
+    shared, where, asked = np.intersect1d(
+        postings.latents, query.indices, assume_unique=True, return_indices=True
+    )
+    if not len(shared):
+        return np.zeros(size)
+    spans = [slice(*postings.indptr[i : i + 2]) for i in where]
+    rows = np.concatenate([postings.rows[span] for span in spans])
+    weights = [
+        postings.values[span] * float(weight)
+        for span, weight in zip(spans, query.values[asked], strict=True)
+    ]
+    return np.bincount(rows, np.concatenate(weights), size).astype(np.float64, copy=False)
 
 
 def _or_none_kept(residuals: NDArray[np.uint8] | None, n: int) -> NDArray[np.uint8]:
