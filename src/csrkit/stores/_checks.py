@@ -8,13 +8,13 @@ stores decide it here and the engines never see invalid input.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError, StoreError
-from csrkit.stores._ids import ID_KEY, checked_ids, shown
+from csrkit.stores._ids import ID_KEY, checked_ids, is_utf8, shown
 from csrkit.stores.base import Ids, Payload
 from csrkit.vectors import SparseVectors
 
@@ -121,16 +121,30 @@ def checked_upsert(
     plain = checked_ids(ids, unique=True)
     if len(plain) != len(codes):
         raise ShapeError(f"expected one id per code, got {len(plain)} ids and {len(codes)} codes")
-    if payloads is not None and len(payloads) != len(codes):
-        raise ShapeError(
-            f"expected one payload per code, got {len(payloads)} payloads and {len(codes)} codes"
-        )
     copies = None
     if payloads is not None:
-        copies = [_payload(one, load) for one, load in zip(plain, payloads, strict=True)]
+        loads = _listed(payloads)
+        if len(loads) != len(codes):
+            raise ShapeError(
+                f"expected one payload per code, got {len(loads)} payloads and {len(codes)} codes"
+            )
+        copies = [_payload(one, load) for one, load in zip(plain, loads, strict=True)]
     upsert = Upsert(plain, codes, copies, _rows_of_bytes(residuals, len(codes)))
     checked_held(upsert, held)
     return upsert
+
+
+def _listed(payloads: Any) -> list[Any]:
+    """List payloads; refuse what iterates over keys, columns or characters instead."""
+    shape = tuple(getattr(payloads, "shape", (0,)))
+    keyed = isinstance(payloads, Mapping | Set | str | bytes)
+    if isinstance(payloads, Iterable) and not keyed and len(shape) == 1:
+        return list(payloads)
+    got = type(payloads).__name__ if shape == (0,) else f"one of shape {shape}"
+    raise ShapeError(
+        "expected payloads as a list of one JSON object or None per code, such as "
+        f"df.to_dict('records'), got {got}"
+    )
 
 
 def _check_codes(codes: Any) -> None:
@@ -249,7 +263,8 @@ def checked_limit(limit: int) -> None:
         ConfigError: If it is not.
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise ConfigError(f"expected a limit of at least 1 hit, got limit={limit!r}")
+        hint = ": pass int(limit)" if isinstance(limit, np.integer) else ""
+        raise ConfigError(f"expected a limit of at least 1 hit, got limit={limit!r}{hint}")
 
 
 def checked_dense(
@@ -346,11 +361,11 @@ def _json(value: Any, depth: int) -> Any:
     if isinstance(value, int):
         if not -(2**63) <= value < 2**64:  # Qdrant would round it to a float
             raise ValueError(f"holds {value}, which no 64-bit integer can")
-        return value
+        return int(value)  # of an enumeration
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"holds {value}, which JSON cannot")
-        return value
+        return float(value)  # of numpy
     return _text(value, "value")
 
 
@@ -359,5 +374,6 @@ def _text(value: Any, role: str) -> str:
         return value
     if not isinstance(value, str):
         raise ValueError(f"holds the {role} {value!r} of type {type(value).__name__}, not JSON")
-    value.encode()  # UnicodeEncodeError is a ValueError: lone surrogates
-    return value
+    if not is_utf8(value):
+        raise ValueError(f"holds the {role} {value!r}, which UTF-8 cannot: half a surrogate pair")
+    return str.__str__(value)

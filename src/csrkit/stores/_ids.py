@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, KeysView, Mapping, Sequence, Set
 from hashlib import sha1
 from typing import Any, TypeVar
 from uuid import UUID
@@ -59,8 +59,13 @@ def checked_ids(ids: Ids, *, unique: bool = False) -> list[int | str]:
     Raises:
         StoreError: If an entry is no id; the message names it.
     """
-    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+    single = getattr(ids, "ndim", 1) == 0  # an array without a dimension
+    if isinstance(ids, str | bytes) or single or not isinstance(ids, Iterable):
         raise StoreError(f"expected a list of ids, got {ids!r}: pass [{ids!r}] for a single one")
+    if unique and isinstance(ids, Set) and not isinstance(ids, KeysView):
+        raise StoreError(
+            f"expected ids in the order of their codes, got a {type(ids).__name__}, which has none"
+        )
     plain = [
         one if type(one) is int and 0 <= one <= _LARGEST else _plain(position, one)  # the usual one
         for position, one in enumerate(ids)
@@ -74,8 +79,8 @@ def checked_ids(ids: Ids, *, unique: bool = False) -> list[int | str]:
 def _plain(position: int, one: Any) -> int | str:
     if isinstance(one, UUID):
         return str(one)
-    if isinstance(one, str) and _is_utf8(one):
-        return one
+    if isinstance(one, str) and is_utf8(one):
+        return str.__str__(one)  # numpy's and enumerated strings, too
     whole = isinstance(one, int | np.integer) and not isinstance(one, bool)  # True is no id
     if not whole or not 0 <= one <= _LARGEST:
         raise StoreError(
@@ -85,7 +90,7 @@ def _plain(position: int, one: Any) -> int | str:
     return int(one)
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
     """Tell a real string from one with lone surrogates, which no store can keep."""
     if text.isascii():
         return True
