@@ -113,3 +113,16 @@ def test_a_lock_that_cannot_be_written_is_no_other_process(tmp_path: Path) -> No
     refused = pytest.raises(JobError, match=r"cannot lock .*job\.lock: file is not a database")
     with refused, held(tmp_path / "job.lock"):
         raise AssertionError
+
+
+def test_a_collection_that_moved_is_found_by_its_new_url(tmp_path: Path) -> None:
+    make_shard(tmp_path / "shard", N).close()
+    job = {"job": tmp_path / "job", "k": 8, "model": random_model(), "progress": False}
+    compress(f"edge://{tmp_path / 'shard'}", **job).close()  # type: ignore[arg-type]
+    (tmp_path / "shard").rename(tmp_path / "moved")
+    path = tmp_path / "job" / "manifest.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"url": f"edge://{tmp_path / 'moved'}"}))
+    opened = Job.open(tmp_path / "job", progress=False)
+    assert opened.verify(LOW).passed
+    opened.close()

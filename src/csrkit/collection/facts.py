@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from csrkit.errors import ConfigError
+from csrkit.stores._points import residual_name
 
 __all__ = ["CodeVector", "DenseVector", "Description", "Marker"]
 
@@ -75,6 +76,11 @@ class Marker(BaseModel):
     n_latents: int = Field(ge=1)
     residual_bytes: int = Field(ge=0)
     is_live: bool = False
+
+    @property
+    def touched(self) -> tuple[str, str, str]:
+        """Names of the vectors that the job adds, and of the one that it may drop."""
+        return self.name, residual_name(self.name), self.vector
 
     def unlike(self, want: Marker) -> list[str]:
         """Compare whose codes two markers speak of; either may be live, and of any version.

@@ -34,6 +34,7 @@ from csrkit.collection.homes._points import (
     page_of,
     usable_page,
 )
+from csrkit.collection.homes._torn import mended
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._engine import LITTLE, check_room, edge_module, sparse, written_bytes
 from csrkit.stores._ids import stored_id
@@ -92,12 +93,15 @@ class EdgeHome:
         try:
             return self._edge.EdgeShard.load(str(self._folder))
         except Exception as error:
-            if "WouldBlock" not in str(error):
+            if "WouldBlock" in str(error):
+                raise StoreError(
+                    f"shard {self._folder} is open elsewhere, and the engine lets one process have "
+                    "it at a time: wait for that one, or end it"
+                ) from error
+            of_jobs = self._marks().markers.values()
+            if not mended(self._folder, (name for one in of_jobs for name in one.touched)):
                 raise
-            raise StoreError(
-                f"shard {self._folder} is open elsewhere, and the engine lets one process have it "
-                "at a time: wait for that one, or end it"
-            ) from error
+        return self._loaded()
 
     @contextmanager
     def _reported(self, doing: str) -> Iterator[None]:
