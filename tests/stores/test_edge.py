@@ -90,6 +90,14 @@ class TestFolder:
             EdgeStore(tmp_path)
         assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
+    def test_what_a_kill_left_of_the_first_marker_is_no_obstacle(self, tmp_path: Path) -> None:
+        """Regression: the folder was somebody else's from then on."""
+        (tmp_path / "csrkit.json.new").write_text('{"csrk')
+        with EdgeStore(tmp_path) as store:
+            store.upsert([1], random_codes(0, 1))
+        with EdgeStore(tmp_path) as store:
+            assert store.count() == 1
+
     def test_a_bare_shard_of_the_engine_is_refused(self, tmp_path: Path) -> None:
         params = {"csr": qdrant_edge.EdgeSparseVectorParams()}
         config = qdrant_edge.EdgeConfig(sparse_vectors=params)

@@ -23,6 +23,7 @@ __all__ = ["Datatype", "Marker"]
 
 Datatype: TypeAlias = Literal["float32", "float16", "uint8"]
 _FILE = "csrkit.json"
+_DRAFT = f"{_FILE}.new"
 
 
 class Marker(BaseModel):
@@ -120,7 +121,8 @@ class Marker(BaseModel):
             folder: Folder of a store, which may not exist.
 
         Returns:
-            The marker; None if the folder is missing or empty, so free to use.
+            The marker; None if the folder is missing or empty, so free to use, or holds
+            what a kill left of the first one.
 
         Raises:
             StoreError: If the folder is somebody else's, or of a newer csrkit.
@@ -128,7 +130,7 @@ class Marker(BaseModel):
         try:
             return cls.model_validate_json((folder / _FILE).read_bytes())
         except FileNotFoundError as error:
-            if not folder.exists() or not any(folder.iterdir()):
+            if not folder.exists() or {one.name for one in folder.iterdir()} <= {_DRAFT}:
                 return None
             raise StoreError(
                 f"{folder} is not empty and no csrkit store: it has no {_FILE}. "
@@ -146,7 +148,7 @@ class Marker(BaseModel):
         Raises:
             StoreError: If it cannot be written.
         """
-        draft = folder / f"{_FILE}.new"
+        draft = folder / _DRAFT
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with draft.open("w", encoding="utf-8") as file:
