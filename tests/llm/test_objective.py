@@ -118,6 +118,18 @@ def test_lists_scores_and_copies_belong_together(triples: list[Triple]) -> None:
         assert batch.positives[row].nonzero()[:, 0].tolist() == copies
 
 
+def test_other_answers_to_a_query_are_no_negatives() -> None:
+    both = [Triple("q", "a", ("x",)), Triple("q", "b", ("a",)), Triple("p", "c", ("b",))]
+    batch = Batches(both, 3, 1, seed=0)(0)
+    found = {
+        (query, text): bool(yes)
+        for query, row in zip(batch.queries, batch.positives, strict=True)
+        for text, yes in zip(batch.documents, row, strict=True)
+    }
+    yes = {("q", "a"), ("q", "b"), ("p", "c")}
+    assert found == {(q, d): (q, d) in yes for q in "qp" for d in "abcx"}
+
+
 def test_negatives_are_drawn_anew(triples: list[Triple]) -> None:
     batches = Batches(triples[:1], 1, 2, seed=0)
     assert len({tuple(batches(step).documents) for step in range(200)}) == 12  # ordered pairs of 4

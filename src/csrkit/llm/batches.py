@@ -30,7 +30,8 @@ class Batch(NamedTuple):
     Attributes:
         queries: Texts (queries,).
         documents: Texts (queries * list,), lists one after the other.
-        positives: bool (queries, queries * list): the own positive, and every other copy of it.
+        positives: bool (queries, queries * list): the own positive, every copy of it, and what
+            other triples of the same query call positive.
         teacher: float (queries, list), or None.
     """
 
@@ -74,6 +75,9 @@ class Batches:
         self._triples = triples
         self._size = min(size, len(triples))
         self._seed = seed
+        self._answers: dict[str, set[str]] = {}
+        for triple in triples:
+            self._answers.setdefault(triple.query, set()).add(triple.positive)
         self._scored = all(triple.scores is not None for triple in triples)
 
     @property
@@ -117,7 +121,7 @@ class Batches:
             documents += [triple.documents[column] for column in columns]
             if triple.scores is not None:
                 scores.append([triple.scores[column] for column in columns])
-        copies = [[text == triple.positive for text in documents] for triple in chosen]
+        copies = [[text in self._answers[one.query] for text in documents] for one in chosen]
         return Batch(
             [triple.query for triple in chosen],
             documents,

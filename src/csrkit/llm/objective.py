@@ -68,7 +68,8 @@ def ranking_loss(
     Args:
         loss: Which.
         scores: Of all queries with all documents, divided by the temperature.
-        positives: True at each query's positive, and at copies of it in other lists.
+        positives: True at each query's positive, at copies of it in other lists, and at other
+            positives of the same query.
         teacher: Scores of each query's own list, positive first, in the same units.
         kl_temperature: Divides both sides of the KL divergence.
 
