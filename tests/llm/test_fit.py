@@ -278,6 +278,9 @@ def test_a_teacher_that_says_next_to_nothing_is_noted(triples: list[Triple]) -> 
         fit(tiny_backbone(), cosines, quick(steps=0, mntp_steps=0, **settings), progress=False)
 
 
+GONE = "\u200b"  # a space of no width: not blank, and nothing to this tokenizer
+
+
 def plain(n: int, negatives: int = 1) -> list[Triple]:
     return [Triple(f"cat {i}", f"dog {i}", ("eel",) * negatives) for i in range(n)]
 
@@ -289,6 +292,8 @@ def plain(n: int, negatives: int = 1) -> list[Triple]:
         (plain(3), {"loss": "kd"}, r"expected teacher scores for loss='kd', got none in triple 0"),
         ([Triple("q", "a", (), 1.0, ())] * 3, {"loss": "kd"}, "got a triple without any"),
         (plain(1, 0), {}, "got one query without negatives"),
+        ([Triple("cat", GONE, (GONE,))] * 3, {}, "tokenizer makes none of .*u200b' and the others"),
+        (plain(3), {"document_length": 4096}, "at most 2048 tokens, .*, got 64 and 4096"),
         (plain(3), {"device": "tpu:9"}, r"a device of this machine, got LLMConfig\(device='tpu:9'"),
         (plain(3), {"mntp_steps": 1, "mask_token": "at a"}, "got mask_token='at a'"),
         (plain(3), {"query_prefix": "a " * 99}, "query_prefix to leave room .*query_length=64"),
@@ -306,6 +311,8 @@ def test_what_cannot_be_trained_is_refused(
 @pytest.mark.parametrize(
     ("triples", "config", "message"),
     [
+        (None, None, "expected a list of triples, got a NoneType"),
+        (Triple("q", "a"), None, "expected a list of triples, got a Triple"),
         ("t.jsonl", None, "got 't.jsonl': csrkit.llm.read_triples reads those of a file"),
         ([Triple("q", "a"), ("q", "a")], None, r"csrkit\.llm\.Triple.*, got tuple at 1"),
         ([{"query": "q", "positive": "a"}], None, r"csrkit\.llm\.Triple.*, got dict at 0"),
@@ -333,6 +340,21 @@ def test_without_scores_the_loss_is_contrast_and_the_model_a_path(
     assert json.loads(retriever.provenance.model_dump_json())["triples"] == 4
     again = fit(llama(), plain(4), quick(mntp_steps=0), tokenizer=tokenizer(), progress=False)
     assert equal(retriever, again)
+
+
+@pytest.mark.parametrize("head", ["sparse", "dense", "both"])
+@pytest.mark.parametrize("micro_batch", [None, 1])
+def test_texts_without_tokens_do_no_harm(head: str, micro_batch: int | None) -> None:
+    """What is no blank may still leave no token."""
+    found = [*plain(7), Triple(GONE, "dog", (GONE,))]
+    config = quick(head=head, micro_batch=micro_batch, mntp_steps=1, steps=2)
+    retriever = fit(llama(), found, config, tokenizer=tokenizer(), progress=False)
+    assert all(value.isfinite().all() for value in weights(retriever).values())
+
+
+def test_without_negatives_the_loss_is_contrast(triples: list[Triple]) -> None:
+    config = quick(negatives=0, mntp_steps=0, steps=1)
+    assert fit(tiny_backbone(), triples, config, progress=False).config.loss == "cl"
 
 
 def test_training_starts_with_the_target_active(triples: list[Triple]) -> None:

@@ -81,6 +81,12 @@ class Backbone:
         return bias
 
     @property
+    def context(self) -> int | None:
+        """Most tokens that the model was made for; None if it does not say."""
+        found = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return int(found) if found else None
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.weight.device
@@ -105,12 +111,12 @@ class Backbone:
         """Make a rectangle of token ids, padded on the right, where the weights are.
 
         Args:
-            rows: Token ids, one or more rows, not all of them empty.
+            rows: Token ids, one or more rows; a row may be empty.
 
         Returns:
             The batch. The id under the mask does not matter.
         """
-        width = max(map(len, rows))
+        width = max(1, *map(len, rows))
         ids = torch.zeros(len(rows), width, dtype=torch.int64)
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
         for row, tokens in enumerate(rows):

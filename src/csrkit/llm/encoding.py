@@ -59,13 +59,20 @@ class TextEncoder:
             [prefix + text for text in texts] if prefix else texts, length
         )
 
-    def check_prefixes(self) -> None:
-        """Refuse a prefix that leaves no room for a text.
+    def check_lengths(self) -> None:
+        """Refuse texts longer than the model reads, and a prefix that leaves no room for a text.
 
         Raises:
-            ConfigError: If one does.
+            ConfigError: If a length or a prefix is too long.
         """
         config = self.config
+        context = self.backbone.context
+        longest = max(config.query_length, config.document_length)
+        if context is not None and longest > context:
+            raise ConfigError(
+                f"expected query_length and document_length of at most {context} tokens, which "
+                f"this model reads, got {config.query_length} and {config.document_length}"
+            )
         for side, prefix, length in (
             ("query", config.query_prefix, config.query_length),
             ("document", config.document_prefix, config.document_length),
@@ -80,7 +87,7 @@ class TextEncoder:
         """Encode token ids in one go.
 
         Args:
-            rows: Token ids of at least one text, not all empty.
+            rows: Token ids of at least one text; one without any gets zeros.
             side: Which k applies.
 
         Returns:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,8 @@ def _checked(triples: Any) -> list[Triple]:
         raise ConfigError(
             f"expected triples, got {str(triples)!r}: csrkit.llm.read_triples reads those of a file"
         )
+    if not isinstance(triples, Iterable):
+        raise ConfigError(f"expected a list of triples, got a {type(triples).__name__}")
     found = list(triples)
     for row, one in enumerate(found):
         if not isinstance(one, Triple):
@@ -242,7 +244,7 @@ def _encoder(backbone: Backbone, config: LLMConfig) -> TextEncoder:
     head = SparseHead(backbone.vocabulary, backbone.dim).to(backbone.device)
     head.shift.requires_grad_(config.is_sparse and config.train_shift)
     encoder = TextEncoder(backbone, head, config)
-    encoder.check_prefixes()
+    encoder.check_lengths()
     return encoder
 
 
@@ -313,17 +315,27 @@ def calibrate_(encoder: TextEncoder, batches: Batches, target: int) -> None:
         encoder: Whose head is shifted.
         batches: Where documents come from.
         target: Active latents of the mean document.
+
+    Raises:
+        ConfigError: If no document has a token.
     """
     encoder.backbone.model.eval()
     most = max(1, min(CALIBRATION_TEXTS, CALIBRATION_ENTRIES // encoder.backbone.vocabulary))
     texts, logits, rows = batches.documents(most), [], 32
     for start in range(0, len(texts), rows):
         ids = [one for one in encoder.tokenize(texts[start : start + rows], "document") if one]
+        if not ids:
+            continue
         tokens = encoder.backbone.pad(ids)
         with encoder.arithmetic():
             hidden = encoder.backbone.hidden(tokens)
             head = encoder.backbone.weight, encoder.backbone.bias
             logits.append(encoder.backbone.finish(max_logits(hidden, tokens.mask, *head)))
+    if not logits:
+        raise ConfigError(
+            f"expected documents with tokens, but the tokenizer makes none of {texts[0][:40]!r} "
+            "and the others"
+        )
     encoder.head.calibrate_(torch.cat(logits), min(target, encoder.backbone.vocabulary - 1))
 
 
@@ -331,7 +343,8 @@ def _resolved(config: LLMConfig, triples: Sequence[Triple]) -> LLMConfig:
     """Choose the loss that the triples allow, or check the one that was chosen."""
     unscored = next((row for row, one in enumerate(triples) if one.scores is None), None)
     if config.loss is None:
-        plain = unscored is not None or not triples or not all(one.negatives for one in triples)
+        unranked = config.negatives == 0 or not all(one.negatives for one in triples)
+        plain = unscored is not None or unranked or not triples
         config = config.model_copy(update={"loss": "cl" if plain else "cl_kd"})
     if config.distills and unscored is not None:
         raise ConfigError(
