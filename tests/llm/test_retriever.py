@@ -169,6 +169,16 @@ def test_explanations_add_up_and_name_tokens(retriever: LLMRetriever) -> None:
     ("call", "error", "message"),
     [
         (lambda r: r.encode("a cat"), ShapeError, "expected a list of texts, got 'a cat'"),
+        (lambda r: r.encode(None), ShapeError, "expected a list of texts, got None"),
+        (
+            lambda r: r.encode({"1": "a cat"}),
+            ShapeError,
+            r"got \{'1': 'a cat'\}: list\(corpus.values",
+        ),
+        (lambda r: r.encode({"a cat"}), ShapeError, r"expected a list of texts, got \{'a cat'\}"),
+        (lambda r: r.encode_dense(x for x in ["", "a"]), ShapeError, "got '' at 0"),
+        (lambda r: r.tokens([40]), ShapeError, r"whole numbers from 0 to 39 .*, got \[40\]"),
+        (lambda r: r.tokens(r.encode(["a"])), ShapeError, "codes.indices, got SparseVectors"),
         (lambda r: r.encode(["a", 3]), ShapeError, r"a list of texts, got '3' \(int\) at 1"),
         (lambda r: r.encode(["\ud800"]), ShapeError, r"got '.ud800' \(str\) at 0"),
         (lambda r: r.encode(["a"], k=0), ConfigError, r"from 1 to n_latents=40, got encode\(k=0\)"),

@@ -115,7 +115,10 @@ def load(path: str | Path, *, device: str = "cpu") -> LLMRetriever:
     check_device(device, f"device={device!r}", "csrkit.llm.load")
     folder = Path(path)
     if not (folder / CONFIG).is_file() or not (folder / HEAD).is_file():
-        raise FormatError(f"expected a retriever's {CONFIG} and {HEAD}, found none at {folder}")
+        raise FormatError(
+            f"expected a retriever's {CONFIG} and {HEAD}, found none at {folder}: csrkit.load "
+            "reads codecs, and csrkit.llm.fit makes a retriever of a language model"
+        )
     try:
         about, content = read_json(folder / CONFIG, RetrieverConfig, _KIND)
         shapes = {"shift": (about.n_latents,)}

@@ -10,7 +10,7 @@ so they are not normalised. It never changes; `csrkit.llm.fit` makes it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -198,6 +198,7 @@ class LLMRetriever:
             ShapeError: If the texts are not a sequence of strings, or one is blank.
         """
         self._check("dense", self.config.is_dense, side)
+        texts = list(texts) if isinstance(texts, Iterator) else texts
         rows = self._tokens(texts, side)
         blank = next((row for row, tokens in enumerate(rows) if not tokens), None)
         if blank is not None:
@@ -231,8 +232,12 @@ class LLMRetriever:
 
     def _tokens(self, texts: Sequence[str], side: Side) -> list[list[int]]:
         """Tokenize; a blank text has no tokens, whatever the tokenizer adds to it."""
-        if isinstance(texts, str):
-            raise ShapeError(f"expected a list of texts, got {texts[:40]!r}")
+        if isinstance(texts, str | Mapping | Set) or not isinstance(texts, Iterable):
+            hint = ": list(corpus.values()) are those of read_corpus"
+            raise ShapeError(
+                f"expected a list of texts, got {texts!r:.40}"
+                + (hint if isinstance(texts, Mapping) else "")
+            )
         listed = list(texts)
         for row, text in enumerate(listed):
             if not isinstance(text, str) or not is_unicode(text):
@@ -266,8 +271,22 @@ class LLMRetriever:
 
         Returns:
             One string per latent; "" for rows of the head that the tokenizer has no token for.
+
+        Raises:
+            ShapeError: If they are not whole numbers below n_latents.
         """
-        found = self.backbone.tokenizer.convert_ids_to_tokens([int(one) for one in latents])
+        refusal = ShapeError(
+            f"expected latents, whole numbers from 0 to {self.n_latents - 1} such as "
+            f"codes.indices, got {latents!r:.60}"
+        )
+        try:
+            ids = np.asarray(latents)
+        except ValueError as error:  # ragged lists, or codes
+            raise refusal from error
+        whole = ids.ndim == 1 and (ids.dtype.kind in "iu" or not ids.size)
+        if not whole or (ids.size and not 0 <= ids.min() <= ids.max() < self.n_latents):
+            raise refusal
+        found = self.backbone.tokenizer.convert_ids_to_tokens(ids.tolist())
         return [token or "" for token in found]
 
     def explain(self, query: str, document: str) -> tuple[SharedToken, ...]:
