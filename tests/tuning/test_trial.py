@@ -187,3 +187,26 @@ def test_residual_bits_are_stored_and_help(built: Trial, docs: np.ndarray, model
         pairs = one.pairs(found.ids, found.scores["codes"])
         error[name] = np.abs(pairs.score - pairs.cosine).mean()
     assert error["with"] < 0.85 * error["without"]
+
+
+def test_of_documents_that_tie_any_counts(model: CSRModel, docs: np.ndarray) -> None:
+    twice = np.repeat(docs[:60], 8, axis=0)
+    built = trial(model, split(twice, docs[100:140], 32, 40, seed=0), PLAN, MemoryStore())
+    cosines = unit(docs[100:140]).astype(np.float64) @ unit(twice).astype(np.float64).T
+    order = np.argsort(-cosines, axis=1, kind="stable")
+    exact, others = order[:, :LIMIT], order[:, 3 : 3 + LIMIT]  # eight tie for the first five
+    none = np.full_like(exact, -1)
+    half = np.concatenate([others[:, :3], order[:, 8:10]], axis=1)
+    recalls = built.recalls(np.stack([exact, others, half, none]))
+    np.testing.assert_array_equal(recalls.T, [[1, 1, 0.6, 0]] * 40)
+
+
+@pytest.mark.parametrize("length", [1e30, 1e-30])
+def test_lengths_that_float32_cannot_square_change_nothing(
+    model: CSRModel, docs: np.ndarray, length: float
+) -> None:
+    far = docs.astype(np.float32) * np.float32(length)
+    here, there = (split(rows, None, 32, 60, seed=1) for rows in (docs, far))
+    np.testing.assert_allclose(here.queries, there.queries, rtol=1e-5)
+    truths = [trial(model, parts, PLAN, MemoryStore()).truth for parts in (here, there)]
+    np.testing.assert_array_equal(*truths)

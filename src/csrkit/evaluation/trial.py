@@ -11,6 +11,7 @@ import numpy as np
 from csrkit.baselines import Subset
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.metrics import exact_top
+from csrkit.model.rows import unit_rows
 from csrkit.sources import open_source
 
 if TYPE_CHECKING:
@@ -203,8 +204,7 @@ def trial(docs: Any, queries: Any, dim: int, known: Known, n_queries: int, seed:
 def _unit(rows: Any, dim: int) -> Floats:
     source = open_source(rows, dim=dim)
     whole = source.rows(0, source.n)
-    whole /= np.linalg.norm(whole, axis=1, keepdims=True)
-    return whole
+    return unit_rows(whole, out=whole)
 
 
 def _subsets(buckets: RowNumbers) -> Iterable[Subset]:

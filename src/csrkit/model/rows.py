@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-__all__ = ["as_rows", "check_width", "join_codes", "refuse_rows", "unit_blocks"]
+__all__ = ["as_rows", "check_width", "join_codes", "refuse_rows", "unit_blocks", "unit_rows"]
 
 BLOCK_ROWS = 256  # pre-activations of 256 rows by 8192 latents fill 8 MB: they stay in cache
 
@@ -82,6 +82,27 @@ def unit_blocks(array: NDArray[Any]) -> Iterator[Floats]:
         if not (np.isfinite(norms).all() and norms.min() > 1e-15):
             narrow, norms = _unit_of_extreme(block, start)
         yield narrow / norms[:, None]
+
+
+def unit_rows(array: NDArray[Any], out: Floats | None = None) -> Floats:
+    """Scale rows of any length to norm 1, also where float32 cannot square them.
+
+    Args:
+        array: Numbers of shape (n, dim).
+        out: float32 (n, dim) to write to, perhaps the array itself; by default a new one.
+
+    Returns:
+        float32 (n, dim).
+
+    Raises:
+        ShapeError: If a row is zero or not finite; the message names it.
+    """  # noqa: DOC502  # raised by `unit_blocks`
+    unit = np.empty(array.shape, dtype=np.float32) if out is None else out
+    done = 0
+    for block in unit_blocks(array):
+        unit[done : done + len(block)] = block
+        done += len(block)
+    return unit
 
 
 def _unit_of_extreme(block: NDArray[Any], start: int) -> tuple[Floats, Floats]:

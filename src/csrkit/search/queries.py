@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csrkit.model.rows import as_rows, unit_blocks
+from csrkit.model.rows import as_rows, unit_rows
 from csrkit.tensors import as_numbers
 
 if TYPE_CHECKING:
@@ -61,18 +61,3 @@ def dense_queries(model: Any, rows: NDArray[Any]) -> NDArray[np.float32]:
     if rows.dtype == object:
         rows = model.encode_dense(list(rows), side="query")
     return unit_rows(rows)
-
-
-def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale rows to norm 1.
-
-    Args:
-        rows: Numbers (q, dim).
-
-    Returns:
-        float32 (q, dim).
-
-    Raises:
-        ShapeError: If a row is zero or not finite.
-    """
-    return np.concatenate([np.empty((0, rows.shape[1]), np.float32), *unit_blocks(rows)])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from csrkit.errors import MissingExtra
-from csrkit.metrics import posting_cost, recall_at
+from csrkit.metrics import posting_cost
 from csrkit.tuning.answers import Answers, answers
 from csrkit.tuning.calibration import calibrate
 
@@ -76,7 +76,7 @@ def measure(
         maps += _calibrations(trial, k, found, PAIRS_DEPTH * limit)
         bar.update()
     return Measurements(
-        recalls=np.array([recall_at(ids[one], trial.truth, limit) for one in settings]),
+        recalls=trial.recalls(np.stack([ids[one] for one in settings])),
         short=np.array([(ids[one] < 0).any(axis=1).mean() for one in settings]),
         posting_cost=_posting_costs(model, trial, settings),
         ms=_timed(trial, settings, limit, bar),

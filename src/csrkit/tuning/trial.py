@@ -16,6 +16,7 @@ import numpy as np
 
 from csrkit.errors import ConfigError
 from csrkit.metrics import exact_top
+from csrkit.model.rows import unit_rows
 from csrkit.search import Searcher
 from csrkit.sources import open_source
 from csrkit.stores.base import ResidualStore
@@ -35,6 +36,7 @@ __all__ = ["LEAST_QUERIES", "Plan", "Split", "Trial", "split", "trial"]
 
 LEAST_QUERIES = 20  # an interval of fewer is too wide to choose by
 BLOCK_ROWS = 4096
+TIE = 1e-6  # cosines of float32 that are nearer than this are equal
 SAME = 1 - 1e-5  # cosine of a row with itself, in float32 with room for another encoding of it
 
 
@@ -93,7 +95,7 @@ def split(docs: Any, queries: Any, dim: int, n_queries: int, seed: int) -> Split
     return Split(
         docs=source,
         kept=np.delete(np.arange(source.n), rows if queries is None else rows[:0]),
-        queries=_unit(asked.take(rows)),
+        queries=unit_rows(asked.take(rows)),
         kind="documents" if queries is None else "given",
     )
 
@@ -131,12 +133,43 @@ class Trial:
             The hits, one after the other.
         """
         query, place = np.nonzero(ids >= 0)
-        rows, cosines = ids[query, place], np.empty(len(query))
+        return Pairs(query, scores[query, place], self._cosines(query, ids[query, place]))
+
+    def recalls(self, found: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Measure recall against exact dense search, of several searches at once.
+
+        A document counts if its cosine reaches that of the last one of the exact ranking:
+        of documents that tie there, such as duplicates, any will do.
+
+        Args:
+            found: int64 (searches, q, limit), rows of docs, each once; -1 for none.
+
+        Returns:
+            float64 (searches, q) in [0, 1].
+        """
+        counts = np.zeros(found.shape[:2])
+        missed = np.zeros_like(found, dtype=bool)
+        for one, rows in enumerate(found):
+            exact = (rows[:, :, None] == self.truth[:, None, :]).any(axis=2)
+            counts[one], missed[one] = exact.sum(axis=1), ~exact & (rows >= 0)
+        search, query, place = np.nonzero(missed)
+        keys = query * self.split.docs.n + found[search, query, place]
+        unique, back = np.unique(keys, return_inverse=True)  # most are missed by many searches
+        asked, rows = np.divmod(unique, self.split.docs.n)
+        every = np.arange(len(self.truth))
+        bars = self._cosines(every, self.truth[:, -1]) - TIE
+        ties = (self._cosines(asked, rows) >= bars[asked])[back]
+        np.add.at(counts, (search[ties], query[ties]), 1)
+        return np.asarray(np.minimum(counts / self.truth.shape[1], 1.0))
+
+    def _cosines(self, query: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the cosine of each query with one row of docs; all three are (pairs,)."""
+        cosines = np.empty(len(query))
         for start in range(0, len(rows), BLOCK_ROWS):
             span = slice(start, start + BLOCK_ROWS)
-            vectors = _unit(self.split.docs.take(rows[span]))
+            vectors = unit_rows(self.split.docs.take(rows[span]))
             cosines[span] = np.einsum("ij,ij->i", vectors, self.split.queries[query[span]])
-        return Pairs(query, scores[query, place], cosines)
+        return cosines
 
 
 def trial(model: CSRModel, parts: Split, plan: Plan, store: Store) -> Trial:
@@ -199,7 +232,7 @@ def _blocks(parts: Split) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         stop = min(start + BLOCK_ROWS, parts.docs.n)
         rows = parts.kept[slice(*np.searchsorted(parts.kept, [start, stop]))]
         if len(rows):
-            yield rows, _unit(parts.docs.rows(start, stop)[rows - start])
+            yield rows, unit_rows(parts.docs.rows(start, stop)[rows - start])
 
 
 def _dense_of(docs: Source) -> Callable[[Sequence[int | str]], Floats]:
@@ -207,11 +240,6 @@ def _dense_of(docs: Source) -> Callable[[Sequence[int | str]], Floats]:
         return docs.take(np.array(ids, dtype=np.int64))
 
     return dense_of
-
-
-def _unit(rows: Floats) -> Floats:
-    unit: Floats = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
 
 
 class _Best:
