@@ -136,6 +136,10 @@ def test_a_checkpoint_is_gone_on_from(run: Callable, files: Path, tmp_path: Path
         (["train", "{f}/llama", "{f}/settings.json", "-o", "out"], "ends in .jsonl or .tsv"),
         (["train", "{f}/llama", "{f}/triples.jsonl", "-o", "{f}"], "holds no retriever"),
         (
+            ["train", "{f}/llama", "{f}/t", "-o", "out", "--checkpoint", "out/run"],
+            "expected --checkpoint outside of --output, which is written whole at the end, got out",
+        ),
+        (
             ["train", "{f}/llama", "{f}/triples.jsonl", "-o", "out", "--steps", "-1"],
             "bad setting steps=-1",
         ),

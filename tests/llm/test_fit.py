@@ -166,6 +166,13 @@ def test_a_checkpoint_of_another_run_is_refused(triples: list[Triple], tmp_path:
         fit(tiny_backbone(), triples, quick(), checkpoint=tmp_path, checkpoint_every=0)
 
 
+def test_drafts_of_a_killed_run_are_swept(triples: list[Triple], tmp_path: Path) -> None:
+    (tmp_path / ".saving-abc").mkdir()
+    (tmp_path / ".saving-abc" / "checkpoint.safetensors").write_bytes(b"half")
+    fit(tiny_backbone(), triples, quick(mntp_steps=0), checkpoint=tmp_path, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
 @pytest.mark.usefixtures("full_disk")
 def test_a_run_that_cannot_be_written_says_where(triples: list[Triple], tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"cannot write the checkpoint .*checkpoint.safetensors"):

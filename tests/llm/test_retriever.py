@@ -221,6 +221,15 @@ def test_a_saved_retriever_is_the_same(retriever: LLMRetriever, tmp_path: Path) 
     assert not list(tmp_path.rglob("*.bin"))
 
 
+def test_what_else_is_in_the_folder_stays(retriever: LLMRetriever, tmp_path: Path) -> None:
+    retriever.save(tmp_path / "saved")
+    (tmp_path / "saved" / "index").mkdir()
+    (tmp_path / "saved" / "index" / "points").write_text("mine")
+    retriever.save(tmp_path / "saved")
+    assert (tmp_path / "saved" / "index" / "points").read_text() == "mine"
+    assert llm.load(tmp_path / "saved").fingerprint == retriever.fingerprint
+
+
 def test_a_retriever_travels_by_pickle(retriever: LLMRetriever) -> None:
     again = pickle.loads(pickle.dumps(retriever))
     assert again.encode(TEXTS) == retriever.encode(TEXTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +16,7 @@ from csrkit.cli.exits import Interrupted
 from csrkit.cli.fit import checked_settings
 from csrkit.cli.options import Json, Progress, check_device, check_writable
 from csrkit.cli.output import bar_wanted, show
-from csrkit.errors import FormatError
+from csrkit.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     from csrkit.llm import LLMConfig, LLMRetriever, Triple
@@ -119,7 +120,8 @@ def train(
     from csrkit.llm.config import LLMConfig
     from csrkit.llm.data import read_triples
 
-    _check_output(output)
+    kept = _Kept(checkpoint, checkpoint_every)
+    _check_output(output, kept)
     given = {
         "head": head and head.value,
         "loss": loss and loss.value,
@@ -135,13 +137,14 @@ def train(
     settings = checked_settings(LLMConfig, config, given)
     check_device(settings.device)
     started = time.perf_counter()
-    read = read_triples(triples, corpus)
-    kept = _Kept(checkpoint, checkpoint_every)
-    retriever = _fit(model, read, settings, kept, bar_wanted(progress))
-    if retriever is not None:
+    with kept.told():
+        read = read_triples(triples, corpus)
+        retriever = _fit(model, read, settings, kept, bar_wanted(progress))
+        if retriever is None:
+            return
         retriever.save(output)
-        facts = _facts(retriever, output, time.perf_counter() - started)
-        show(facts, _lines(facts), as_json=as_json)
+    facts = _facts(retriever, output, time.perf_counter() - started)
+    show(facts, _lines(facts), as_json=as_json)
 
 
 class _Kept(NamedTuple):
@@ -150,20 +153,35 @@ class _Kept(NamedTuple):
     folder: Path | None
     every: int
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Say after Ctrl-C what was kept.
+
+        Raises:
+            Interrupted: In the place of a KeyboardInterrupt.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"interrupted: {self.ending}") from error
+
     @property
     def ending(self) -> str:
         """What an interrupt leaves."""
-        from csrkit.llm.checkpoint import FILE
-
         if self.folder is None:
             return "nothing was kept; --checkpoint FOLDER keeps a run"
-        if not (self.folder / FILE).is_file():
+        if not list(self.folder.glob("*.safetensors")):
             return f"nothing was kept yet; {self.folder} would hold it every {self.every} steps"
         return f"{self.folder} holds the last checkpoint; run the same command again to go on"
 
 
-def _check_output(folder: Path) -> None:
+def _check_output(folder: Path, kept: _Kept) -> None:
     """Refuse, before hours of training, a folder that cannot be written to or is not ours."""
+    if kept.folder is not None and kept.folder.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"expected --checkpoint outside of --output, which is written whole at the end, got "
+            f"{kept.folder} in {folder}"
+        )
     if folder.exists() and not folder.is_dir():
         raise FormatError(f"expected a folder to write the retriever to, got the file {folder}")
     if folder.exists() and any(folder.iterdir()) and not (folder / "head.safetensors").is_file():
@@ -183,17 +201,14 @@ def _fit(
     from csrkit.llm.twopass import join
 
     place = join(settings.device)
-    try:
-        retriever = fit(
-            model,
-            triples,
-            settings,
-            checkpoint=kept.folder,
-            checkpoint_every=kept.every,
-            progress=progress,
-        )
-    except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted: {kept.ending}") from error
+    retriever = fit(
+        model,
+        triples,
+        settings,
+        checkpoint=kept.folder,
+        checkpoint_every=kept.every,
+        progress=progress,
+    )
     return retriever if place.rank == 0 else None
 
 

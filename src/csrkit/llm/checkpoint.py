@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from csrkit.llm.twopass import world
 __all__ = ["Checkpoint", "run_digest"]
 
 FILE = "checkpoint.safetensors"
+_DRAFT = ".saving-"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _SAMPLE = 64  # numbers of each weight that tell one model from another
 
@@ -92,6 +94,9 @@ class Checkpoint:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FormatError(f"cannot make the folder {folder}: {error.strerror}") from error
+        if world().rank == 0:
+            for draft in Path(folder).glob(f"{_DRAFT}*"):  # of a run that was killed while it saved
+                shutil.rmtree(draft, ignore_errors=True)
         self._place = self._read() if self._path.exists() else None
 
     @property
@@ -130,7 +135,7 @@ class Checkpoint:
         about = json.dumps({"run": self._run, "stage": stage, "step": step})
         kept = {name: value.contiguous().cpu() for name, value in tensors.items()}
         try:
-            with tempfile.TemporaryDirectory(dir=self._path.parent, prefix=".saving-") as aside:
+            with tempfile.TemporaryDirectory(dir=self._path.parent, prefix=_DRAFT) as aside:
                 draft = Path(aside, FILE)
                 save_file(kept, draft, {"csrkit": about})
                 with open(draft, "rb") as file:

@@ -54,7 +54,7 @@ def save(retriever: LLMRetriever, folder: Path) -> None:
 
     Args:
         retriever: The retriever.
-        folder: Where to; what it holds is replaced if that is a retriever.
+        folder: Where to. A retriever in it is replaced, and what else there is stays.
 
     Raises:
         FormatError: If the path is a file, a folder that holds something else, or cannot be
@@ -70,10 +70,14 @@ def save(retriever: LLMRetriever, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as aside:
             draft = Path(aside, "new")
+            old = Path(aside, "old")
             _write(retriever, draft)
             if folder.exists():
-                os.replace(folder, Path(aside, "old"))
+                os.replace(folder, old)
             os.replace(draft, folder)
+            for other in [*old.iterdir()] if old.exists() else []:
+                if other.name not in (CONFIG, HEAD, BACKBONE, README):
+                    os.replace(other, folder / other.name)  # an index beside it, or notes
     except (OSError, SafetensorError) as error:
         raise FormatError(f"cannot write the retriever to {folder}: {error}") from error
 
