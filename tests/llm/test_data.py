@@ -42,6 +42,16 @@ def test_the_three_shapes_give_the_same_triple(tmp_path: Path) -> None:
     assert plain.scores is None
 
 
+def test_what_is_null_is_not_there(tmp_path: Path) -> None:
+    """As pandas writes it."""
+    item = {"question": "q", "pos_pid": "p1", "neg_pids": None, "pos_score": None}
+    path = write(tmp_path / "t.jsonl", item | {"neg_scores": None, "neg_sources": []})
+    assert read_triples(path, CORPUS) == [Triple("q", "an ant")]
+    assert read_triples(write(tmp_path / "q.jsonl", {"query": "q", "pos_pid": "p1"}), CORPUS)
+    corpus = write(tmp_path / "c.jsonl", {"_id": "1", "title": None, "text": "a cat"})
+    assert read_corpus(corpus) == {"1": "a cat"}
+
+
 def test_ids_may_be_numbers_and_lines_blank(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", {"question": "q", "pos_pid": 7, "neg_pids": [8]})
     path.write_text(f"\n{path.read_text()}\n\n")
@@ -84,6 +94,9 @@ BAD_TRIPLES = {
     r'{"query": "\ud800", "positive": "a"}': "expected Unicode text, got '.ud800'",
     '{"query": "q", "docids": ["p1", "p2"], "scores": [1, "2"]}': "expected numbers as scores",
     '{"query": "q", "docids": ["p1", "p2"], "scores": [1, NaN]}': "expected finite scores",
+    '{"query": "q", "positive": "a", "negative": "b"}': "keys among .*'negatives'.* 'negative'",
+    '{"query": "q", "positive": "a", "scores": [1]}': "keys among .*, got 'scores'",
+    '{"query": "q", "positive": "a", "positive_score": 1' + "0" * 400 + "}": "numbers as scores",
     '{"query": "q", "positive": 3}': "expected texts that are not blank",
 }
 

@@ -4,11 +4,12 @@ Triples, one JSON object per line (``.jsonl``), in any of three shapes::
 
     {"question": ..., "pos_pid": ..., "neg_pids": [...], "pos_score": ..., "neg_scores": [...]}
     {"query": ..., "docids": [...], "scores": [...]}          the first document is the positive
-    {"query": ..., "positive": ..., "negatives": [...]}       texts, with or without scores
+    {"query": ..., "positive": ..., "negatives": [...]}       texts; with "positive_score" and
+                                                              "negative_scores", or without
 
-or one ``query<TAB>positive<TAB>negative...`` per line (``.tsv``). The first two name documents
-of a corpus: ``.tsv`` lines ``id<TAB>text`` (MS MARCO) or ``id<TAB>title<TAB>text``, or ``.jsonl``
-with ``_id``, ``title`` and ``text`` (BEIR).
+or one ``query<TAB>positive<TAB>negative...`` per line (``.tsv``). Scores may be left out of the
+others too. The first two name documents of a corpus: ``.tsv`` lines ``id<TAB>text`` (MS MARCO) or
+``id<TAB>title<TAB>text``, or ``.jsonl`` with ``_id``, ``title`` and ``text`` (BEIR).
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ from csrkit.errors import ConfigError, FormatError
 
 __all__ = ["Triple", "checked_texts", "is_unicode", "iter_corpus", "read_corpus", "read_triples"]
 
+_SHAPES = {
+    "pos_pid": ("pos_pid", "neg_pids", "pos_score", "neg_scores"),
+    "docids": ("docids", "scores"),
+    "positive": ("positive", "negatives", "positive_score", "negative_scores"),
+}
 MAX_LINE = 1 << 24  # characters: what is longer is no line of texts
 
 
@@ -206,7 +212,7 @@ def _document(line: str, *, tabbed: bool) -> tuple[str, str]:
     else:
         item = _object(line)
         key = item.get("_id", item.get("id"))
-        texts = [item.get("title", ""), item.get("text")]
+        texts = [item.get("title") or "", item.get("text")]
         if not isinstance(key, str | int) or not all(isinstance(text, str) for text in texts):
             raise ConfigError(f'expected "_id" and "text", got the keys {sorted(item)}')
     _check_unicode(str(key), *texts)
@@ -222,20 +228,17 @@ def _tabbed(line: str) -> Triple:
 
 def _from_object(item: dict[str, Any], corpus: Mapping[str, str] | None) -> Triple:
     """Read any of the three shapes."""
+    _refuse_lookalikes(item)
+    query: Any = item.get("query", item.get("question"))
     if "pos_pid" in item:
-        query, ids = item.get("question"), [item["pos_pid"], *_list(item, "neg_pids")]
-        documents = _looked_up(ids, corpus)
+        documents = _looked_up([item["pos_pid"], *_list(item, "neg_pids")], corpus)
         scores = [item.get("pos_score"), *_list(item, "neg_scores")]
     elif "docids" in item:
-        query, documents = item.get("query"), _looked_up(_list(item, "docids"), corpus)
+        documents = _looked_up(_list(item, "docids"), corpus)
         scores = _list(item, "scores") or [None]
-    elif "positive" in item:
-        query, documents = item.get("query"), [item["positive"], *_list(item, "negatives")]
-        scores = [item.get("positive_score"), *_list(item, "negative_scores")]
     else:
-        raise ConfigError(
-            f'expected "pos_pid", "docids" or "positive" among the keys, got {sorted(item)}'
-        )
+        documents = [item["positive"], *_list(item, "negatives")]
+        scores = [item.get("positive_score"), *_list(item, "negative_scores")]
     if not documents:
         raise ConfigError("expected one or more documents, got none")
     if not all(type(score) in (int, float) for score in scores) and scores != [None]:
@@ -249,6 +252,18 @@ def _from_object(item: dict[str, Any], corpus: Mapping[str, str] | None) -> Trip
     return Triple(query, documents[0], tuple(documents[1:]), positive, others)  # type: ignore[arg-type]  # checked there
 
 
+def _refuse_lookalikes(item: dict[str, Any]) -> None:
+    """Refuse keys that would be passed over, and with them what they hold, such as "negative"."""
+    shape = next((keys for name, keys in _SHAPES.items() if name in item), None)
+    if shape is None:
+        raise ConfigError(
+            f'expected "pos_pid", "docids" or "positive" among the keys, got {sorted(item)}'
+        )
+    found = [key for key in item if key.startswith(("pos", "neg", "score")) and key not in shape]
+    if found and not all(key in item for key in shape):
+        raise ConfigError(f"expected keys among {sorted(shape)}, got {found[0]!r}")
+
+
 def _several(values: Any, name: str) -> tuple[Any, ...]:
     """Return several texts or scores; a single text would be taken for its letters."""
     if isinstance(values, str) or not isinstance(values, Iterable):
@@ -259,7 +274,7 @@ def _several(values: Any, name: str) -> tuple[Any, ...]:
 def _score(value: Any) -> float:
     try:
         return float(value + 0.0)  # a number in a text is none
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"expected numbers as scores, got {_short(value)}") from error
 
 
@@ -301,7 +316,7 @@ def _check_unicode(*texts: str) -> None:
 
 
 def _list(item: dict[str, Any], key: str) -> list[Any]:
-    value = item.get(key, [])
+    value = [] if item.get(key) is None else item[key]
     if not isinstance(value, list):
         raise ConfigError(f'expected a list at "{key}", got {_short(value)}')
     return value
