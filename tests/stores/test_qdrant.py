@@ -9,8 +9,10 @@ import httpx
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
+from csrkit.collection.homes._server import Server
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores import QdrantStore
+from csrkit.stores._address import Address
 from csrkit.stores._failures import wait_s
 from csrkit.stores._retry import Retry
 from csrkit.stores.qdrant import open_url
@@ -91,6 +93,7 @@ class TestUrl:
             "qdrant://user:s3cret@host/docs",
             "qdrant://host/docs?api_key=s3cret",
             "qdrant+ftp://host/docs",
+            "qdrant://[::1/s3cret",
         ],
     )
     def test_what_is_no_address_is_refused(self, url: str) -> None:
@@ -98,7 +101,21 @@ class TestUrl:
             open_url(url)
         assert "s3cret" not in str(caught.value)
 
-    @pytest.mark.parametrize("port", ["70000", "x", "-1", "s3cret@host"])
+    def test_a_key_in_a_url_is_told_where_it_belongs(self) -> None:
+        """Regression: what was repeated without the key looked just like what was expected."""
+        for url in ("qdrant://user:s3cret@host/docs", "qdrant://host/docs?api_key=s3cret"):
+            with pytest.raises(ConfigError, match=r"got one with a user, .*set QDRANT_API_KEY"):
+                open_url(url)
+
+    def test_a_number_of_ipv6_is_a_host(self) -> None:
+        """Regression: its colons were taken for a port."""
+        client = Address.of("qdrant://[::1]:1/docs").client()
+        assert Server(client, "docs", Retry()).address == "qdrant://[::1]:1"
+        with pytest.raises(StoreError, match="ConnectError"):
+            QdrantStore(client, "docs", retry=Retry(attempts=1))
+        client.close()
+
+    @pytest.mark.parametrize("port", ["70000", "x", "-1", "0", "s3cret@host"])
     def test_a_port_that_cannot_be_is_refused(self, port: str) -> None:
         with pytest.raises(ConfigError, match=r"expected (a port|qdrant://host)") as caught:
             open_url(f"qdrant://host:{port}/docs")

@@ -14,6 +14,8 @@ from csrkit.errors import ConfigError
 
 __all__ = ["Address", "in_url"]
 
+_EXPECTED = "expected qdrant://host:6333/collection or qdrant+https://..."
+
 
 def in_url(collection: str) -> str:
     """Spell the name of a collection as the last part of a URL, readably where that is clear.
@@ -55,22 +57,29 @@ class Address(NamedTuple):
         Raises:
             ConfigError: If it has other parts or lacks one.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # not chained: it may repeat a key
+            raise ConfigError(f"{_EXPECTED}, got a URL that cannot be read") from None
         collection = unquote(parts.path.removeprefix("/"))
         whole = parts.hostname and collection and "/" not in parts.path.removeprefix("/")
         try:
-            port = parts.port or 6333
-        except ValueError as error:
+            port = 6333 if parts.port is None else parts.port
+        except ValueError:
+            port = 0
+        if not port:
             raise ConfigError(
                 f"expected a port from 1 to 65535 in {parts.scheme}://{parts.hostname or ''}:port"
                 f"{parts.path}, or none for 6333"
-            ) from error
-        more = parts.query or parts.fragment or parts.username is not None
-        if parts.scheme not in ("qdrant", "qdrant+https") or not whole or more:
+            )
+        if parts.query or parts.fragment or parts.username is not None:
             raise ConfigError(
-                "expected qdrant://host:6333/collection or qdrant+https://..., "
-                # not the url itself, which may hold a key
-                f"got {parts.scheme}://{parts.hostname or ''}{parts.path}"
+                f"{_EXPECTED}, got one with a user, a key, ? or #, which is not repeated here: "
+                "leave it out, and set QDRANT_API_KEY; in the name of a collection write %3F or %23"
+            )
+        if parts.scheme not in ("qdrant", "qdrant+https") or not whole:
+            raise ConfigError(
+                f"{_EXPECTED}, got {parts.scheme}://{parts.hostname or ''}{parts.path}"
             )
         tls = parts.scheme == "qdrant+https"
         return cls(str(parts.hostname), port, tls, collection)
@@ -92,7 +101,7 @@ class Address(NamedTuple):
             )
         # its check runs in a thread that prints; what a server can do is asked when it matters
         return QdrantClient(
-            host=self.host,
+            host=f"[{self.host}]" if ":" in self.host else self.host,  # a number of IPv6
             port=self.port,
             https=self.tls,
             api_key=key,
