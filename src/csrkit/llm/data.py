@@ -249,7 +249,7 @@ def _from_object(item: dict[str, Any], corpus: Mapping[str, str] | None) -> Trip
             f"{len(scores)} scores"
         )
     positive, others = (None, None) if scores == [None] else (scores[0], tuple(scores[1:]))
-    return Triple(query, documents[0], tuple(documents[1:]), positive, others)  # type: ignore[arg-type]  # checked there
+    return Triple(query, documents[0], tuple(documents[1:]), positive, others)
 
 
 def _refuse_lookalikes(item: dict[str, Any]) -> None:
