@@ -21,11 +21,24 @@ __all__ = [
     "check_dense",
     "check_device",
     "is_tensor",
+    "is_whole",
     "on_cpu",
     "tensor_to_numpy",
 ]
 
 # Any in this file is a tensor, or whatever may be one: torch may not be installed.
+
+
+def is_whole(number: object) -> bool:
+    """Tell whole numbers, numpy's too, from the rest and from booleans.
+
+    Args:
+        number: Anything.
+
+    Returns:
+        True for a whole number.
+    """
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def as_numbers(value: Any, label: str) -> NDArray[Any]:

@@ -96,6 +96,36 @@ def test_bad_queries_get_the_models_error(
         filled(model, docs, rescore=rescore).search(queries)
 
 
+@pytest.mark.parametrize("other", [None, "edge://index", MemoryStore, {}])
+def test_only_a_store_is_a_store(model: CSRModel, other: Any) -> None:
+    with pytest.raises(ConfigError, match=r"expected a store, as .*open_store.* gives it, got"):
+        Searcher(model, other)
+
+
+@pytest.mark.parametrize("other", [None, "codec/", CSRModel, np.eye(3), MemoryStore()])
+@pytest.mark.parametrize("rescore", ["codes", None])
+def test_only_a_model_is_a_model(other: Any, rescore: Any) -> None:
+    with pytest.raises(ConfigError, match=r"expected a model, as .*fit and .*load give it, got"):
+        Searcher(other, MemoryStore(), rescore=rescore)
+
+
+def test_numbers_of_numpy_are_numbers(model: CSRModel, docs: np.ndarray) -> None:
+    searcher = filled(model, docs)
+    few = searcher.search(docs[:3], limit=np.int64(4), candidates=np.int32(9))  # type: ignore[arg-type]
+    assert few == searcher.search(docs[:3], limit=4, candidates=9)
+    assert searcher.run(docs[:3], few.setting, limit=np.int64(4)) == few.hits  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"effort to be one of .*, got \['fast'\]"):
+        searcher.search(docs[:3], effort=["fast"])  # type: ignore[arg-type]
+
+
+def test_a_query_under_a_mask_is_refused(model: CSRModel, docs: np.ndarray) -> None:
+    masked = np.ma.masked_array(docs[0], mask=docs[0] > 0)
+    with pytest.raises(ShapeError, match="queries without masked entries"):
+        filled(model, docs).search(masked)
+    with pytest.raises(ShapeError, match="which are codes: pass the embeddings"):
+        filled(model, docs).search(model.encode(docs[:1]))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("rescore", ["codes", "dense", None])
 def test_the_filter_is_the_stores_own(
     rescore: Any, model: CSRModel, docs: np.ndarray, queries: np.ndarray

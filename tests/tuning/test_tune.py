@@ -172,6 +172,12 @@ def test_bad_calls_are_refused(model: CSRModel, docs: np.ndarray) -> None:
         tune(model, docs, limit=0)
     with pytest.raises(ConfigError, match="got limit=10, seed=-1"):
         tune(model, docs, seed=-1)
+    with pytest.raises(ConfigError, match=r"got limit=5\.0, seed=0"):
+        tune(model, docs, limit=5.0)  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(ConfigError, match=r"20 queries, got n_queries=30\.0"):
+        tune(model, docs, n_queries=30.0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="expected an empty store, got 'memory:'"):
+        tune(model, docs, store="memory:")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=re.escape("expected k_doc from 1 to n_latents=256")):
         tune(model, docs, k_doc=257, progress=False)
     with pytest.raises(ShapeError, match=r"of shape \(n, 32\)"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,9 @@ from csrkit.evaluation.published import NAME, library, published
 from csrkit.evaluation.stored import TELLS_BLOCKS, embedded
 from csrkit.evaluation.trial import Known, Trial, trial
 from csrkit.model import CSRModel
+from csrkit.model.encoder import check_encoder
 from csrkit.report import Report, Row
+from csrkit.tensors import is_whole
 
 if TYPE_CHECKING:
     from csrkit.baselines import Method
@@ -96,6 +98,9 @@ def evaluate(
             f"expected a model of embeddings, got {type(model).__name__}, which takes texts: call "
             "csrkit.evaluate(*retriever.evaluable(docs, queries))"
         )
+    check_encoder(model)
+    if not is_whole(seed) or seed < 0:
+        raise ConfigError(f"expected a seed of at least 0, got {seed=}")
     rungs = _rungs(model, k_doc)
     known = Known(qrels, labels, query_labels)
     plan = _plan(baselines, model.dim)
@@ -141,7 +146,7 @@ def _rungs(model: SearchEncoder, k_doc: int | None) -> list[tuple[int, list[int]
     """Pair each k of documents with the k of the queries that search them."""
     if k_doc is None:
         return [(k, [k]) for k in model.ladder]
-    if isinstance(k_doc, bool) or not 1 <= k_doc <= model.n_latents:
+    if not is_whole(k_doc) or not 1 <= k_doc <= model.n_latents:
         raise ConfigError(
             f"expected k_doc from 1 to n_latents={model.n_latents}, got k_doc={k_doc!r}"
         )
@@ -150,7 +155,7 @@ def _rungs(model: SearchEncoder, k_doc: int | None) -> list[tuple[int, list[int]
 
 def _plan(baselines: Sequence[str], dim: int) -> dict[str, Sequence[Method]]:
     """Look all names up before the work, and import what it needs: no part of a build."""
-    if isinstance(baselines, str):
+    if isinstance(baselines, str) or not isinstance(baselines, Iterable):
         raise ConfigError(f"expected a list of baselines, got {baselines!r}: [{baselines!r}]?")
     if NAME in baselines:
         library()

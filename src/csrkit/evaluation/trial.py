@@ -13,6 +13,7 @@ from csrkit.errors import ConfigError, ShapeError
 from csrkit.metrics import exact_top
 from csrkit.model.rows import unit_rows
 from csrkit.sources import open_source
+from csrkit.tensors import as_array, is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,7 +177,11 @@ def trial(docs: Any, queries: Any, dim: int, known: Known, n_queries: int, seed:
     stored = _unit(docs, dim)
     given = None if queries is None else _unit(queries, dim)
     pool = stored if given is None else given
-    if len(stored) < LEAST_DOCS or min(n_queries, len(pool)) < LEAST_QUERIES:
+    if (
+        len(stored) < LEAST_DOCS
+        or not is_whole(n_queries)
+        or min(n_queries, len(pool)) < LEAST_QUERIES
+    ):
         raise ConfigError(
             f"expected at least {LEAST_DOCS} documents and {LEAST_QUERIES} queries, got "
             f"{len(stored)} documents and n_queries={n_queries} out of {len(pool)}"
@@ -223,7 +228,7 @@ def _labels(
         if known.query_labels is not None:
             raise ConfigError("expected labels of the documents too, got query_labels alone")
         return None, None
-    labels = np.asarray(known.labels)
+    labels = as_array(known.labels, "labels")
     if labels.shape != (n_docs,):
         raise ShapeError(f"expected one label per document, ({n_docs},), got {labels.shape}")
     if n_given is None:
@@ -235,9 +240,13 @@ def _labels(
             "expected query_labels with labels and queries, got none: pass them, or leave out "
             "labels, or queries so that documents serve as queries"
         )
-    own = np.asarray(known.query_labels)
+    own = as_array(known.query_labels, "query_labels")
     if own.shape != (n_given,):
         raise ShapeError(f"expected one label per query, ({n_given},), got {own.shape}")
+    if (own.dtype.kind in "US") != (labels.dtype.kind in "US"):
+        raise ShapeError(
+            f"expected labels and query_labels of one kind, got {labels.dtype} and {own.dtype}"
+        )
     return labels, own
 
 
@@ -247,6 +256,7 @@ def _judged(qrels: Any, given: Floats | None, chosen: RowNumbers, n_docs: int) -
         return None
     if given is None:
         raise ConfigError("expected queries with qrels: documents as queries have no judgements")
+    qrels = _listed(qrels, len(given))
     if len(qrels) != len(given):
         raise ShapeError(
             f"expected one entry of qrels per query, got {len(qrels)} for {len(given)} queries"
@@ -256,6 +266,20 @@ def _judged(qrels: Any, given: Floats | None, chosen: RowNumbers, n_docs: int) -
     if not rows:
         raise ConfigError("expected qrels with something relevant to at least one query, got none")
     return Judged(np.array(rows), [all_gains[row] for row in rows])
+
+
+def _listed(qrels: Any, n: int) -> Any:
+    """Return judgements by position; refuse those by other keys, and what is none."""
+    if isinstance(qrels, Mapping) and qrels.keys() == set(range(n)):
+        return qrels
+    if isinstance(qrels, Sequence | np.ndarray) and not isinstance(qrels, str):
+        return qrels
+    if isinstance(qrels, Iterable) and hasattr(qrels, "__array__"):  # a series or a tensor
+        return as_array(qrels, "qrels")
+    raise ShapeError(
+        "expected qrels as a list with one entry per query, in their order, "
+        f"got {type(qrels).__name__}"
+    )
 
 
 def _gains(entry: Any, n_docs: int, query: int) -> Mapping[int, float]:
@@ -273,6 +297,8 @@ def _gains(entry: Any, n_docs: int, query: int) -> Mapping[int, float]:
             f"expected qrels of row numbers of docs, from 0 to {n_docs - 1}, "
             f"got {bad[0]!r} for query {query}"
         )
+    if not all(isinstance(gain, int | float | np.number) and gain < np.inf for _, gain in pairs):
+        raise ShapeError(f"expected finite gains as numbers, got {entry!r} for query {query}")
     return {int(row): float(gain) for row, gain in pairs if gain > 0}
 
 

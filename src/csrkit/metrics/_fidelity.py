@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ShapeError
-from csrkit.metrics._lists import MISS, Ranked, ids_of, is_whole, paired, refuse_other_ids
-from csrkit.tensors import as_numbers
+from csrkit.metrics._lists import MISS, Ranked, ids_of, paired, refuse_other_ids
+from csrkit.tensors import as_numbers, is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

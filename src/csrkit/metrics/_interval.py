@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
-from csrkit.metrics._lists import is_whole
-from csrkit.tensors import as_array
+from csrkit.tensors import as_array, is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

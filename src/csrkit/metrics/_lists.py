@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from csrkit.errors import ShapeError
-from csrkit.tensors import as_array
+from csrkit.tensors import as_array, is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,11 +19,6 @@ Relevant: TypeAlias = (
 )
 
 MISS = object()  # in a list of ids: no hit here, though the rank counts
-
-
-def is_whole(number: object) -> bool:
-    """Tell whole numbers, numpy's too, from the rest and from booleans."""
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def ids_of(ranking: Any) -> list[Any]:

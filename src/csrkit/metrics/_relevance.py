@@ -13,11 +13,10 @@ from csrkit.metrics._lists import (
     Ranked,
     Relevant,
     ids_of,
-    is_whole,
     paired,
     refuse_other_ids,
 )
-from csrkit.tensors import as_array
+from csrkit.tensors import as_array, is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

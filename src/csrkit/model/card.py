@@ -197,7 +197,8 @@ class Card(_Frozen):
         Raises:
             ConfigError: If no setting reaches it; the message names the best.
         """
-        if not 0 < recall <= 1:
+        number = isinstance(recall, int | float | np.integer | np.floating)
+        if not number or isinstance(recall, bool) or not 0 < recall <= 1:
             raise ConfigError(f"expected a recall above 0 and at most 1, got recall={recall!r}")
         rows = self._rows(rescore)
         reached = [row for row in rows if row.recall.low >= recall]
@@ -231,7 +232,7 @@ class Card(_Frozen):
             ConfigError: If the name is another, or nothing was measured without
                 rescoring and none is at hand.
         """
-        if effort not in EFFORT_SHARES:
+        if not isinstance(effort, str) or effort not in EFFORT_SHARES:
             raise ConfigError(
                 f"expected effort to be one of {', '.join(EFFORT_SHARES)}, got {effort!r}"
             )

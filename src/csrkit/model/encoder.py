@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from csrkit.errors import ConfigError
 from csrkit.vectors import Encoder, SparseVectors
 
 if TYPE_CHECKING:
     from csrkit.model.card import Card
 
-__all__ = ["HeadEncoder", "SearchEncoder"]
+__all__ = ["HeadEncoder", "SearchEncoder", "check_encoder"]
 
 
 class SearchEncoder(Encoder, Protocol):
@@ -62,3 +63,17 @@ class HeadEncoder(SearchEncoder, Protocol):
     def nbytes(self) -> int:
         """Bytes of what must be loaded to encode."""
         ...
+
+
+def check_encoder(model: Any) -> None:
+    """Refuse what cannot be a `SearchEncoder`: a path, an array, a store.
+
+    Args:
+        model: What the caller gave.
+
+    Raises:
+        ConfigError: If it does not encode queries.
+    """
+    if isinstance(model, type) or not hasattr(model, "encode_query"):
+        got = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise ConfigError(f"expected a model, as csrkit.fit and csrkit.load give it, got {got}")

@@ -19,10 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from csrkit.errors import ConfigError
 from csrkit.model.card import Setting
+from csrkit.tensors import is_whole
 
 if TYPE_CHECKING:
     from csrkit.metrics import Interval
@@ -100,7 +99,7 @@ class Dial:
         self._refuse_contradictions(wish)
         setting = self._setting(wish)
         if setting.rescore is not None:
-            enough = max(wish.candidates or setting.candidates or CANDIDATES, wish.limit)
+            enough = max(int(wish.candidates or setting.candidates or CANDIDATES), wish.limit)
             setting = replace(setting, candidates=enough)
         return Choice(setting, self._promise(setting, wish.limit))
 
@@ -120,7 +119,7 @@ class Dial:
             raise ConfigError(
                 f"expected recall alone, which chooses the candidates, got {given[0]} and {got}"
             )
-        if not _is_whole(wish.candidates) or wish.candidates < wish.limit:
+        if not is_whole(wish.candidates) or wish.candidates < wish.limit:
             raise ConfigError(f"expected at least limit={wish.limit} candidates, got {got}")
 
     def _setting(self, wish: Wish) -> Setting:
@@ -154,7 +153,7 @@ class Dial:
             "balanced": (ladder[len(ladder) // 2], CANDIDATES),
             "accurate": (ladder[-1], MOST_CANDIDATES),
         }
-        if effort not in rungs:
+        if not isinstance(effort, str) or effort not in rungs:
             raise ConfigError(f"expected effort to be one of {', '.join(rungs)}, got {effort!r}")
         return self._at(*rungs[effort])
 
@@ -234,12 +233,8 @@ def checked_k(call: str, name: str, k: int, n_latents: int) -> int:
     Raises:
         ConfigError: If it is out of range.
     """
-    if not _is_whole(k) or not 1 <= k <= n_latents:
+    if not is_whole(k) or not 1 <= k <= n_latents:
         raise ConfigError(
             f"expected {name} from 1 to n_latents={n_latents}, got {call}({name}={k!r})"
         )
     return int(k)
-
-
-def _is_whole(number: object) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csrkit.errors import ConfigError
+from csrkit.model.encoder import check_encoder
 from csrkit.search.dial import Dial, Holds, Wish, checked_k, misfit
 from csrkit.search.explain import explained
 from csrkit.search.queries import as_queries, dense_queries
@@ -24,6 +25,7 @@ from csrkit.search.stages import stages
 from csrkit.search.threshold import Threshold
 from csrkit.search.writing import Writer
 from csrkit.stores.adapter import checked_limit
+from csrkit.stores.base import Store
 from csrkit.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from csrkit.model.encoder import SearchEncoder
     from csrkit.search.results import Explanation
     from csrkit.search.stages import Dense
-    from csrkit.stores.base import Hit, Ids, Payload, Store
+    from csrkit.stores.base import Hit, Ids, Payload
 
 __all__ = ["Searcher"]
 
@@ -94,6 +96,11 @@ class Searcher:
         residuals: bool | None = None,
         dense: Dense | None = None,
     ) -> None:
+        check_encoder(model)
+        if isinstance(store, type) or not isinstance(store, Store):
+            raise ConfigError(
+                f"expected a store, as csrkit.stores.open_store(url) gives it, got {store!r}"
+            )
         self._model = model
         self._store = store
         self._rescore = rescore
@@ -206,7 +213,7 @@ class Searcher:
             ShapeError: If the queries are not (dim,) or (q, dim), or one is zero or not finite.
             StoreError: If the store fails, or a candidate was deleted meanwhile: repeat the call.
         """
-        checked_limit(limit)
+        limit = _plain(limit)
         rows = as_queries(queries, self._model.dim)
         dial = self._dial()
         setting, promised = dial.choose(Wish(limit, k, effort, recall, candidates))
@@ -246,7 +253,7 @@ class Searcher:
             ShapeError: If the queries are not (dim,) or (q, dim), or one is zero or not finite.
             StoreError: If the store fails.
         """
-        checked_limit(limit)
+        limit = _plain(limit)
         rows = as_queries(queries, self._model.dim)
         codes = self._model.encode_query(rows, k=setting.k)
         if setting.rescore is None:
@@ -299,3 +306,10 @@ class Searcher:
         codes = [self._model.encode_query(rows[where], k=k) for where, k in parts]
         back = np.argsort(np.concatenate([where for where, _ in parts]))
         return explained(hits, SparseVectors.concat(codes)[back], self._store)
+
+
+def _plain(limit: Any) -> int:
+    """Return a limit as stores take it: numpy's whole numbers are as good here."""
+    plain = int(limit) if isinstance(limit, np.integer) else limit
+    checked_limit(plain)
+    return int(plain)

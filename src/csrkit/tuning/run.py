@@ -12,6 +12,8 @@ from csrkit.errors import ConfigError, MissingExtra
 from csrkit.metrics import Interval
 from csrkit.model import CSRModel
 from csrkit.model.card import Card, Measured, Setting
+from csrkit.stores.base import Store
+from csrkit.tensors import is_whole
 from csrkit.tuning.grid import fitted_costs, grid
 from csrkit.tuning.intervals import simultaneous_intervals
 from csrkit.tuning.measure import TIMED, Measurements, measure
@@ -19,7 +21,6 @@ from csrkit.tuning.trial import Plan, split, trial
 
 if TYPE_CHECKING:
     from csrkit.model.card import Rescore
-    from csrkit.stores.base import Store
 
 __all__ = ["tune"]
 
@@ -98,8 +99,11 @@ def tune(
             "csrkit.evaluate measures it"
         )
     _require_sklearn()
-    if limit < 1 or seed < 0:
+    if not is_whole(limit) or limit < 1 or not is_whole(seed) or seed < 0:
         raise ConfigError(f"expected limit from 1 and seed from 0, got {limit=}, {seed=}")
+    if store is not None and (isinstance(store, type) or not isinstance(store, Store)):
+        raise ConfigError(f"expected an empty store, got {store!r}: open one with open_store(url)")
+    limit, seed = int(limit), int(seed)
     plan = Plan(model.ladder[-1] if k_doc is None else k_doc, limit, dense, residuals)
     parts = split(docs, queries, model.dim, n_queries, seed)
     rescores: tuple[Rescore, ...] = ("codes", "dense") if dense else ("codes",)

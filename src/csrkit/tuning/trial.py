@@ -20,6 +20,7 @@ from csrkit.model.rows import unit_rows
 from csrkit.search import Searcher
 from csrkit.sources import open_source
 from csrkit.stores.base import ResidualStore
+from csrkit.tensors import is_whole
 from csrkit.tuning.calibration import Pairs
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def split(docs: Any, queries: Any, dim: int, n_queries: int, seed: int) -> Split
     source, rng = open_source(docs, dim=dim), np.random.default_rng(seed)
     asked = source if queries is None else open_source(queries, dim=dim)
     most = asked.n // 5 if queries is None else asked.n
-    if min(n_queries, most) < LEAST_QUERIES:
+    if not is_whole(n_queries) or min(n_queries, most) < LEAST_QUERIES:
         where = f"{asked.n} given" if queries is not None else f"a fifth of {asked.n} documents"
         raise ConfigError(
             f"expected at least {LEAST_QUERIES} queries, got n_queries={n_queries} out of {where}"
