@@ -98,3 +98,8 @@ def test_a_share_of_captions_needs_rows_of_both(model: joint.JointModel) -> None
         joint.caption_share(words, codes, [[0, 99]])
     with pytest.raises(ShapeError, match="expected codes of width 30, got 6"):
         joint.caption_share(words, type(codes).from_dense(np.abs(Y)), [[0, 0]])
+
+
+def test_adapters_whose_factors_are_finite_alone_have_diverged() -> None:
+    with pytest.raises(ConfigError, match=r"diverged by step \d+: lower JointConfig\(head_rate="):
+        fit(settings={"adapter_rate": 1e15})

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -262,7 +263,10 @@ def hit_rate(model: JointModule, pairs: Int[Tensor, "pairs 2"]) -> float:
 
 
 def _is_finite(model: JointModule) -> bool:
-    return all(bool(p.isfinite().all()) for p in model.parameters())
+    # the two factors of a residual adapter may be finite, and their product not
+    maps = (part for one in (model.text_adapter, model.image_adapter) for part in one.affine())
+    weights = (bool(p.isfinite().all()) for p in model.parameters())
+    return all(weights) and all(bool(np.isfinite(part).all()) for part in maps)
 
 
 def _copy(model: JointModule) -> dict[str, Tensor]:
