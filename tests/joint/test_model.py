@@ -128,7 +128,7 @@ def test_words_read_codes(model: joint.JointModel, unseen: Scenes) -> None:
     [
         (np.ones((2, 5)), r"expected embeddings of shape \(n, 16\), got \(2, 5\)"),
         (np.full((3, 16), np.nan), "got row 0 with NaN or Inf"),
-        (np.array([["a"] * 16]), "expected embeddings of numbers"),
+        (np.array([["a"] * 16]), "expected embeddings to be real numbers"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(
