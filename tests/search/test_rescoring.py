@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from csrkit import CSRModel, Hit, SparseVectors
 from csrkit.errors import ConfigError, ShapeError
@@ -196,6 +197,48 @@ def test_a_row_of_zeros_is_near_to_nothing(model: CSRModel, docs: np.ndarray) ->
     assert {hit.id: hit.score for hit in hits}[7] == 0
 
 
+@pytest.mark.parametrize("length", [1e300, 1e-300, 1e38, 1e-42])
+def test_lengths_beyond_float32_change_no_cosine(
+    length: float, model: CSRModel, docs: np.ndarray, queries: np.ndarray
+) -> None:
+    results = [
+        filled_by_rows(model, docs, dense).search(queries, limit=20)
+        for dense in (docs.astype(np.float64), docs.astype(np.float64) * length)
+    ]
+    for near, far in zip(*results, strict=True):
+        np.testing.assert_allclose(scores(near), scores(far), atol=1e-6)
+
+
+def filled_by_rows(model: CSRModel, docs: np.ndarray, dense: Any) -> Searcher:
+    searcher = Searcher(model, MemoryStore(), rescore="dense", dense=dense)
+    searcher.upsert(range(len(docs)), docs)
+    return searcher
+
+
+def scores(hits: Sequence[Hit]) -> list[float]:
+    return [hit.score for hit in hits]
+
+
+class Frame:
+    """What matters of a data frame: numbers of any kind of array, and columns by []."""
+
+    iloc = None
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.shape = rows, rows.shape
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self.rows
+
+    def __getitem__(self, columns: Any) -> Any:
+        raise KeyError(columns)
+
+
+def test_a_data_frame_is_read_by_its_rows(model: CSRModel, docs: np.ndarray) -> None:
+    framed, plain = (filled_by_rows(model, docs, dense) for dense in (Frame(docs), docs))
+    assert framed.search(docs[:5]) == plain.search(docs[:5])
+
+
 @pytest.mark.parametrize(("group", "held"), [(1, 100), (30, 60), (4096, 60), (4096, 10**5)])
 def test_a_batch_makes_few_calls_and_no_difference(
     group: int,
@@ -290,7 +333,7 @@ def test_ids_that_are_no_rows_are_refused(
             r"shape \(1, 16\) for 1 ids, got float64 of .*\(1, 3\)",
         ),
         (lambda ids: np.ones(16), r"shape \(1, 16\) for 1 ids, got float64 of shape \(16,\)"),
-        (lambda ids: [["x"] * 16], r"numbers of shape \(1, 16\) .*, got <U1"),
+        (lambda ids: [["x"] * 16], r"dense= returns to be real numbers, got <U1 of .*\(1, 16\)"),
         (lambda ids: np.full((1, 16), np.nan), r"finite dense vectors, got NaN or Inf .* id 'a'"),
     ],
 )
@@ -317,6 +360,8 @@ def test_what_a_function_may_not_return(
         ({"rescore": "dense", "dense": "d"}, ConfigError, "dense='d', got a MemoryStore: pass an"),
         ({"rescore": "dense", "dense": np.ones((3, 9))}, ShapeError, r"\(n, 16\).*got \(3, 9\)"),
         ({"rescore": "dense", "dense": np.ones(16)}, ShapeError, r"\(n, 16\).*got \(16,\)"),
+        ({"rescore": "dense", "dense": np.ones((3, 16)) * 1j}, ShapeError, "real .* complex128"),
+        ({"rescore": "dense", "dense": csr_array(np.eye(16))}, ShapeError, "sparse csr_array"),
         ({"k_doc": 65}, ConfigError, r"k_doc from 1 to n_latents=64, got Searcher\(k_doc=65\)"),
         ({"k_doc": True}, ConfigError, r"k_doc from 1 to n_latents=64"),
     ],

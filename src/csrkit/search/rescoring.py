@@ -22,7 +22,7 @@ import numpy as np
 
 from csrkit.errors import ConfigError, ShapeError
 from csrkit.stores.base import Hit, ResidualStore
-from csrkit.tensors import is_tensor, tensor_to_numpy
+from csrkit.tensors import as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 GROUP_CANDIDATES = 4096  # fetched and scored at a time: 12 MB of decoded rows at 768 dimensions
+
+LARGEST_NORM = 1e15  # up to which, and down to whose inverse, float32 keeps products well
 
 DenseOf: TypeAlias = "Callable[[list[int | str]], ArrayLike]"
 
@@ -114,7 +116,7 @@ class ArrayCosines:
         """Compute the cosines; see `Cosines.of`."""
         wanted = np.array([self._row(one) for one in ids], dtype=np.int64)
         rising, back = np.unique(wanted, return_inverse=True)  # a disk reads forward
-        return _exact(queries, _numbers(self._rows[rising])[back], ids)
+        return _exact(queries, as_numbers(self._rows[rising], "dense=")[back], ids)
 
     def _row(self, one: int | str) -> int:
         if not isinstance(one, int) or one >= self._rows.shape[0]:
@@ -140,8 +142,8 @@ class CallableCosines:
 
     def of(self, queries: Floats, ids: Sequence[int | str]) -> Floats:
         """Compute the cosines; see `Cosines.of`."""
-        vectors = _numbers(self._dense_of(list(ids)))
-        if vectors.shape != (len(ids), self._dim) or vectors.dtype.kind not in "fiu":
+        vectors = as_numbers(self._dense_of(list(ids)), "what dense= returns")
+        if vectors.shape != (len(ids), self._dim):
             raise ShapeError(
                 f"expected dense= to return numbers of shape ({len(ids)}, {self._dim}) for "
                 f"{len(ids)} ids, got {vectors.dtype} of shape {vectors.shape}"
@@ -149,20 +151,26 @@ class CallableCosines:
         return _exact(queries, vectors, ids)
 
 
-def _numbers(vectors: Any) -> NDArray[Any]:
-    return tensor_to_numpy(vectors) if is_tensor(vectors) else np.asarray(vectors)
-
-
 def _exact(queries: Floats, vectors: NDArray[Any], ids: Sequence[int | str]) -> Floats:
     """Return cosines float32 (q, n) of unit queries with vectors (n, dim) of any length."""
-    narrow = vectors.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        narrow = vectors.astype(np.float32, copy=False)
     norms = np.sqrt(np.einsum("ij,ij->i", narrow, narrow, dtype=np.float64)).astype(np.float32)
-    if not np.isfinite(norms).all():
-        bad = ids[int(np.argmin(np.isfinite(norms)))]
-        raise ShapeError(f"expected finite dense vectors, got NaN or Inf in that of id {bad!r}")
+    if not (norms.min(initial=1) > 1 / LARGEST_NORM and norms.max(initial=1) < LARGEST_NORM):
+        narrow, norms = _scaled(vectors, ids)
     cosines: Floats = queries @ narrow.T
     cosines /= np.where(norms > 0, norms, 1)
     return cosines
+
+
+def _scaled(vectors: NDArray[Any], ids: Sequence[int | str]) -> tuple[Floats, Floats]:
+    """Return vectors whose largest number is 1, and their norms, for those beyond float32."""
+    peaks = np.abs(vectors.astype(np.float64)).max(axis=1)
+    if not np.isfinite(peaks).all():
+        bad = ids[int(np.argmin(np.isfinite(peaks)))]
+        raise ShapeError(f"expected finite dense vectors, got NaN or Inf in that of id {bad!r}")
+    narrow = (vectors / np.where(peaks > 0, peaks, 1)[:, None]).astype(np.float32)
+    return narrow, np.linalg.norm(narrow, axis=1)
 
 
 def rescored(

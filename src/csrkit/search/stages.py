@@ -19,6 +19,7 @@ from csrkit.search.rescoring import (
     rescored,
 )
 from csrkit.stores.base import CandidateStore, DenseStore
+from csrkit.tensors import as_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,5 +232,8 @@ def _with_dense(store: Store, vector: str) -> DenseStore:
 def _exact_source(dense: Any, dim: int) -> Cosines:
     if callable(dense):
         return CallableCosines(dense, dim)
-    lazy = hasattr(dense, "shape") and hasattr(dense, "__getitem__")  # not to be read whole
-    return ArrayCosines(dense if lazy else np.asarray(dense), dim)
+    # not to be read whole: what is read by rows, unlike data frames and sparse matrices
+    by_rows = hasattr(dense, "shape") and hasattr(dense, "__getitem__")
+    if isinstance(dense, np.ndarray) or hasattr(dense, "iloc") or hasattr(dense, "tocsr"):
+        by_rows = False
+    return ArrayCosines(dense if by_rows else as_numbers(dense, "dense="), dim)
