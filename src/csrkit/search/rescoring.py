@@ -155,7 +155,7 @@ def _exact(queries: Floats, vectors: NDArray[Any], ids: Sequence[int | str]) -> 
     """Return cosines float32 (q, n) of unit queries with vectors (n, dim) of any length."""
     with np.errstate(over="ignore"):
         narrow = vectors.astype(np.float32, copy=False)
-    norms = np.sqrt(np.einsum("ij,ij->i", narrow, narrow, dtype=np.float64)).astype(np.float32)
+        norms = np.sqrt(np.einsum("ij,ij->i", narrow, narrow, dtype=np.float64)).astype(np.float32)
     if not (norms.min(initial=1) > 1 / LARGEST_NORM and norms.max(initial=1) < LARGEST_NORM):
         narrow, norms = _scaled(vectors, ids)
     cosines: Floats = queries @ narrow.T
