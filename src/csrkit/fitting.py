@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csrkit.errors import ConfigError, ShapeError
+from csrkit.errors import ConfigError, FormatError, ShapeError
 from csrkit.model.config import MAX_LATENTS
 from csrkit.sources import open_source
-from csrkit.tensors import check_device
+from csrkit.tensors import as_array, check_device
 from csrkit.training.config import FitConfig
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _assemble(
     """Open the other inputs, check that they fit, and keep a part out of training."""
     from csrkit.training.data import TrainingData, unit_tensor
 
-    aligned = None if positives is None else open_source(positives, dim=source.dim)
+    aligned = None if positives is None else _opened("positives", positives, source.dim)
     if aligned is not None and aligned.n != source.n:
         raise ShapeError(
             f"expected one positive per embedding, got {source.n} embeddings "
@@ -198,7 +198,7 @@ def _assemble(
         rows = np.sort(rng.choice(source.n, min(config.holdout, source.n // 10), replace=False))
         held_out = unit_tensor(source.take(rows)).numpy()
         return TrainingData(source, aligned, classes, None, rows), held_out
-    asked = open_source(queries, dim=source.dim)
+    asked = _opened("queries", queries, source.dim)
     chosen = rng.choice(asked.n, min(asked.n, MAX_QUERIES), replace=False)
     vectors = unit_tensor(asked.take(chosen)).numpy()
     kept = min(config.holdout, len(vectors) // 10)
@@ -207,13 +207,20 @@ def _assemble(
     return TrainingData(source, aligned, classes, vectors[kept:], None), vectors[:kept]
 
 
-def _checked_labels(labels: ArrayLike, n: int) -> NDArray[np.int64]:
+def _opened(name: str, rows: Any, dim: int) -> Source:
+    """Open another input than the embeddings; a refusal says which one it was."""
     try:
-        array = np.asarray(labels)
-    except ValueError as error:
-        raise ShapeError(f"expected one label per embedding, ({n},), got {error}") from error
+        return open_source(rows, dim=dim)
+    except (FormatError, ShapeError) as error:
+        raise type(error)(f"fit({name}=...): {error}") from error
+
+
+def _checked_labels(labels: ArrayLike, n: int) -> NDArray[np.int64]:
+    array = as_array(labels, "labels")
     if array.shape != (n,):
         raise ShapeError(f"expected one label per embedding, ({n},), got {array.shape}")
     if array.dtype.kind not in "iu":
-        raise ShapeError(f"expected labels as whole numbers, got dtype {array.dtype}")
+        named = array.dtype.kind in "OSU"
+        hint = ": number them by np.unique(labels, return_inverse=True)[1]" if named else ""
+        raise ShapeError(f"expected labels as whole numbers, got dtype {array.dtype}{hint}")
     return array.astype(np.int64)

@@ -57,7 +57,7 @@ REFUSED: dict[str, Refusal] = {
         ConfigError,
         "^expected at least 10 embeddings to fit on, got 9$",
     ),
-    "width of positives": (lambda: {"positives": X[:, :7]}, ShapeError, r"8.*\(60, 7\)"),
+    "width of positives": (lambda: {"positives": X[:, :7]}, ShapeError, r"^fit\(pos.*8.*\(60, 7\)"),
     "rows of positives": (
         lambda: {"positives": X[:59]},
         ShapeError,
@@ -75,13 +75,31 @@ REFUSED: dict[str, Refusal] = {
         r"^expected one label per embedding, \(60,\), got \(2,\)$",
     ),
     "shape of labels": (lambda: {"labels": np.zeros((60, 1), int)}, ShapeError, r"\(60, 1\)"),
-    "ragged labels": (lambda: {"labels": [[1], [2, 3]]}, ShapeError, r"^expected one label per"),
+    "ragged labels": (
+        lambda: {"labels": [[1], [2, 3]]},
+        ShapeError,
+        "^expected labels with rows of one",
+    ),
     "float labels": (
         lambda: {"labels": np.zeros(60)},
         ShapeError,
         "^expected labels as whole numbers, got dtype float64$",
     ),
-    "named labels": (lambda: {"labels": ["a"] * 60}, ShapeError, "got dtype <U1$"),
+    "named labels": (
+        lambda: {"labels": ["a"] * 60},
+        ShapeError,
+        r"got dtype <U1: number them by np.unique\(labels, return_inverse=True\)\[1\]$",
+    ),
+    "labels under a mask": (
+        lambda: {"labels": np.ma.masked_equal(np.arange(60), 3)},
+        ShapeError,
+        "labels without masked entries, got 1 of 60 masked",
+    ),
+    "text for queries": (
+        lambda: {"queries": ["what"]},
+        FormatError,
+        r"^fit\(queries=\.\.\.\): expected a file .* texts are to be embedded first$",
+    ),
     "dict config": (
         lambda: {"config": {"steps": 2}},
         ConfigError,

@@ -108,7 +108,7 @@ class FitConfig(BaseModel):
     aux_latents: int | None = Field(default=None, ge=1)
     """Dead latents that may explain the residual of a row; None takes dim / 2."""
 
-    dead_after: int = Field(default=30_000, ge=1)
+    dead_after: int = Field(default=30_000, ge=1, lt=2**63)
     """Rows seen since a latent last fired, after which it counts as dead."""
 
     contrast_weight: float = Field(default=0.3, ge=0)

@@ -7,6 +7,7 @@ the same k on both sides.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -76,7 +77,22 @@ def run(
     objective = Objective(config, max(variance, 1e-12), generator)
     measure = _measure(sample[:DOCUMENTS], queries, config) if len(queries) else None
     trained = train(model, data, objective, config, measure, progress)
-    return _freeze(trained.best, sample, config, data.embeddings.n), trained
+    frozen = _freeze(trained.best, sample, config, data.embeddings.n)
+    if told := _empty_codes(frozen, sample):
+        warnings.warn(told, stacklevel=3)
+    return frozen, trained
+
+
+def _empty_codes(model: CSRModel, sample: NDArray[np.float32]) -> str | None:
+    """Say how many rows no latent fires for, if they are one in a hundred or more."""
+    counts = model.encode(sample[:SCALE_ROWS]).counts
+    empty = int((counts == 0).sum())
+    if 100 * empty < len(counts):
+        return None
+    return (
+        f"{empty} of {len(counts)} embeddings get an empty code, which no search finds: they lie "
+        "where the mean of all embeddings does, or n_latents is too small to tell them apart"
+    )
 
 
 def _measure(
