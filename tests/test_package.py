@@ -91,6 +91,16 @@ def test_public_names_are_these_and_sorted() -> None:
     assert set(csrkit.__all__) <= set(dir(csrkit))
 
 
+def test_modules_of_the_api_are_there_without_an_import_of_their_own() -> None:
+    documented = set(
+        re.findall(r"^::: csrkit\.([a-z]+)\b", (ROOT / "docs/api.md").read_text(), re.M)
+    )
+    for name in sorted(documented - {*csrkit.__all__}):
+        assert _python(f"import csrkit; print(csrkit.{name}.__name__)") == f"csrkit.{name}\n"
+    with pytest.raises(AttributeError, match="module 'csrkit' has no attribute 'shop'"):
+        csrkit.shop  # noqa: B018  # the access is what fails
+
+
 @pytest.mark.parametrize("name", csrkit.__all__)
 def test_every_public_name_resolves_to_a_csrkit_object(name: str) -> None:
     value = getattr(csrkit, name)

@@ -59,8 +59,24 @@ _HOME = {
     "tune": "csrkit.tuning",
 }
 
+_MODULES = {
+    "baselines",
+    "collection",
+    "errors",
+    "joint",
+    "llm",
+    "metrics",
+    "model",
+    "report",
+    "search",
+    "sources",
+    "stores",
+}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:  # ``import csrkit; csrkit.stores.EdgeStore(...)``
+        return import_module(f"csrkit.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'csrkit' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
