@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,6 +322,27 @@ def test_a_full_disk_is_an_error_and_not_the_end(tmp_path: Path) -> None:
         disk.leave(100)
         store.upsert(range(1000, 2000), codes)
         assert store.count() == 2000
+
+
+def test_a_folder_on_a_full_disk_in_memory_is_not_opened(tmp_path: Path) -> None:
+    """Regression: reading took what room was left, and the system ended the process."""
+    with small_disk(tmp_path / "disk") as disk:
+        with EdgeStore(disk.folder / "index") as store:
+            store.upsert([1], random_codes(0, 1))
+        disk.leave(30)
+        with pytest.raises(StoreError, match=r"cannot open it: expected 41\.9 MB free"):
+            EdgeStore(disk.folder / "index")
+        disk.leave(50)
+        with EdgeStore(disk.folder / "index") as store:
+            assert store.count() == 1
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path / "index")
+    store.upsert([1], random_codes(0, 1))
+    shutil.rmtree(tmp_path / "index")
+    with pytest.raises(StoreError, match=r"cannot upsert .*: No such file"):
+        store.upsert([1], random_codes(0, 1))
 
 
 def test_without_the_engine_the_error_names_the_extra(

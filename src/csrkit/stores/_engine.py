@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +19,18 @@ if TYPE_CHECKING:
     from csrkit.stores._marker import Marker
     from csrkit.vectors import SparseVectors
 
-__all__ = ["LITTLE", "Engine", "check_room", "edge_module", "sparse", "written_bytes"]
+__all__ = [
+    "LITTLE",
+    "Engine",
+    "check_opening",
+    "check_room",
+    "edge_module",
+    "sparse",
+    "written_bytes",
+]
 
 LITTLE = 1 << 20  # bytes, enough for an operation that carries no data
+_OPENING = 40 << 20  # 33 MB were too few for a store and for a shard, 40 MB enough
 _RESERVE = 64 << 20  # a new vector of bytes takes 32 MB on some disks, 1,000 codes 1 MB
 
 
@@ -66,15 +76,40 @@ def check_room(folder: Path, doing: str, need: int = _RESERVE) -> None:
         need: Bytes that must be free.
 
     Raises:
-        StoreError: If fewer are.
+        StoreError: If fewer are, or the folder is gone.
     """
-    total, _, free = shutil.disk_usage(folder)
+    try:
+        total, _, free = shutil.disk_usage(folder)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot {doing}: {error.strerror}") from error
     if total and free < need:  # some file systems do not know their size
         raise StoreError(
             f"{folder}: cannot {doing}: expected {need / 1e6:,.1f} MB free on its disk, got "
             f"{free / 1e6:,.1f}: a full disk kills the engine, and this process with it. "
-            "Make room and repeat the call; what was stored before can be read"
+            "Make room and repeat the call; what was stored before is kept"
         )
+
+
+def check_opening(folder: Path) -> None:
+    """Refuse to open a folder in memory (tmpfs) that is all but full.
+
+    The engine reserves more than it fills, and there what was only reserved
+    takes room as it is read; other file systems can be full.
+
+    Args:
+        folder: Where the engine's files are, or will be.
+
+    Raises:
+        StoreError: If fewer than 42 MB are free, and it is one.
+    """
+    try:
+        device = folder.stat().st_dev
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return  # no Linux, or no folder, of which the engine tells
+    where = f"{os.major(device)}:{os.minor(device)}"
+    if any(line.split()[2] == where and " - tmpfs " in line for line in mounts):
+        check_room(folder, "open it", _OPENING)
 
 
 def written_bytes(folder: Path) -> int:
@@ -97,13 +132,14 @@ class Engine:
         marker: What the store holds.
 
     Raises:
-        StoreError: If the folder is open elsewhere, or the engine fails.
+        StoreError: If the folder is open elsewhere, its disk all but full, or the engine fails.
     """
 
     def __init__(self, folder: Path, marker: Marker) -> None:
         self._folder = folder
         self._home = folder / "engine"
         self._failed: str | None = None  # why it may not be written to any more
+        check_opening(folder)
         with self.reported("open the store"):
             self.shard: EdgeShard = _opened(self._home, marker)
 

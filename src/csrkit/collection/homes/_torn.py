@@ -12,11 +12,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["mended"]
+from csrkit.errors import StoreError
+from csrkit.stores._engine import check_opening
+
+__all__ = ["loaded", "mended"]
 
 _CONFIG = "edge_config.json"
 _OF_SHARD = ("vectors", "sparse_vectors")
@@ -44,6 +47,34 @@ class _Settings(NamedTuple):
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path)
+
+
+def loaded(load: Callable[[str], Any], shard: Path, names: Iterable[str]) -> Any:
+    """Open a shard, mended if it must be.
+
+    Args:
+        load: The engine's own function.
+        shard: Folder of the shard.
+        names: As of `mended`; read only if the shard does not open.
+
+    Returns:
+        The shard; whatever else the engine raises passes through.
+
+    Raises:
+        StoreError: If it is open elsewhere, or in memory that is all but full.
+    """
+    check_opening(shard)
+    try:
+        return load(str(shard))
+    except Exception as error:
+        if "WouldBlock" in str(error):
+            raise StoreError(
+                f"shard {shard} is open elsewhere, and the engine lets one process have it at a "
+                "time: wait for that one, or end it"
+            ) from error
+        if not mended(shard, names):
+            raise
+    return load(str(shard))
 
 
 def mended(shard: Path, names: Iterable[str]) -> bool:

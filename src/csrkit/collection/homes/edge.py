@@ -34,7 +34,7 @@ from csrkit.collection.homes._points import (
     page_of,
     usable_page,
 )
-from csrkit.collection.homes._torn import mended
+from csrkit.collection.homes._torn import loaded
 from csrkit.errors import ConfigError, StoreError
 from csrkit.stores._engine import LITTLE, check_room, edge_module, sparse, written_bytes
 from csrkit.stores._ids import stored_id
@@ -87,21 +87,13 @@ class EdgeHome:
             )
         self._is_own = shard is None
         with self._reported("open it"):
-            self.shard: Any = shard or self._loaded()
+            self.shard: Any = shard or loaded(
+                self._edge.EdgeShard.load, self._folder, self._touched()
+            )
 
-    def _loaded(self) -> Any:
-        try:
-            return self._edge.EdgeShard.load(str(self._folder))
-        except Exception as error:
-            if "WouldBlock" in str(error):
-                raise StoreError(
-                    f"shard {self._folder} is open elsewhere, and the engine lets one process have "
-                    "it at a time: wait for that one, or end it"
-                ) from error
-            of_jobs = self._marks().markers.values()
-            if not mended(self._folder, (name for one in of_jobs for name in one.touched)):
-                raise
-        return self._loaded()
+    def _touched(self) -> Iterator[str]:
+        for marker in self._marks().markers.values():
+            yield from marker.touched
 
     @contextmanager
     def _reported(self, doing: str) -> Iterator[None]:
