@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import qdrant_edge
+from qdrant_client import models
 
 from csrkit.errors import ConfigError, MissingExtra, StoreError
 from csrkit.stores import EdgeStore
@@ -138,6 +140,27 @@ class TestFolder:
         EdgeStore(tmp_path / "index").close()
         EdgeStore(tmp_path / "index", create=False).close()
 
+    @pytest.mark.parametrize("path", ["edge://index", "edge:///srv/x", None, 3, b"index"])
+    def test_only_a_path_is_a_folder(
+        self, path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ConfigError, match=r"path of a folder, got .*for open_store\(url\)"):
+            EdgeStore(path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_it_says_where_it_is(self, tmp_path: Path, store: EdgeStore) -> None:
+        folder = str(tmp_path / "index")
+        assert repr(store) == f"EdgeStore({folder!r}, name='csr', dim=None)"
+
+    @pytest.mark.parametrize("other", [models.Filter(must=[]), {"a": 1}, lambda payload: True])
+    def test_a_filter_of_another_kind_is_named(self, store: EdgeStore, other: Any) -> None:
+        codes, kind = random_codes(0, 2), type(other).__qualname__
+        store.upsert([1, 2], codes)
+        for search in (store.search, partial(store.candidates, limit=3)):
+            with pytest.raises(StoreError, match=rf"qdrant_edge.Filter\(...\), got .*{kind}$"):
+                search(codes, filter=other)
+
     def test_a_folder_is_open_once(self, tmp_path: Path, store: EdgeStore) -> None:
         with pytest.raises(StoreError, match="cannot open the store"):
             EdgeStore(tmp_path / "index")
@@ -225,9 +248,9 @@ class TestEngine:
 
     def test_the_vendors_words_are_kept(self, store: EdgeStore) -> None:
         store.upsert([1], random_codes(0, 1))
-        with pytest.raises(StoreError, match="is not an instance of 'Filter'") as caught:
-            store.search(random_codes(0, 1), filter={"must": []})  # type: ignore[arg-type]
-        assert isinstance(caught.value.__cause__, TypeError)
+        with pytest.raises(StoreError, match="int too big to convert") as caught:
+            store.search(random_codes(0, 1), limit=10**30)
+        assert isinstance(caught.value.__cause__, OverflowError)
 
     def test_a_batch_that_fails_is_named(
         self, store: EdgeStore, monkeypatch: pytest.MonkeyPatch

@@ -110,3 +110,8 @@ def test_a_store_loads_no_other_engine(code: str, loaded: set[str]) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert set(done.stdout.split()) == loaded
+
+
+def test_only_a_text_is_a_url(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a URL such as 'edge://folder', got \w*Path"):
+        open_store(tmp_path / "index")  # type: ignore[arg-type]  # what is refused

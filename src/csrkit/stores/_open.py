@@ -56,6 +56,8 @@ def open_store(url: str, *, create: bool = False) -> Store:
         ConfigError: If the scheme is unknown, or two packages claim it.
         StoreError: If there is no such store and none may be made, or it fails.
     """
+    if not isinstance(url, str):
+        raise ConfigError(f"expected a URL such as 'edge://folder', got {url!r}")
     match = re.match(r"([A-Za-z][A-Za-z0-9_.-]*)(\+[a-z0-9]+)?:", url)
     known = entry_points(group=_GROUP)
     scheme = match[1] if match else ""

@@ -72,6 +72,7 @@ class EdgeStore(PointStore["Filter"]):
             codec's codes is refused, and a new one notes it; see `bind`.
 
     Raises:
+        ConfigError: If the path is a URL or none, or another argument is out of range.
         MissingExtra: If qdrant-edge-py is not installed.
         StoreError: If the folder is no EdgeStore's, has another name, other
             settings or another codec's codes, is open elsewhere, or is not there
@@ -100,6 +101,10 @@ class EdgeStore(PointStore["Filter"]):
     ) -> None:
         super().__init__()
         edge_module()  # before a folder is made
+        if not isinstance(path, str | PathLike) or "://" in str(path):
+            raise ConfigError(
+                f"expected the path of a folder, got {path!r}: a URL is for open_store(url)"
+            )
         self._folder = Path(path)
         self._marker = Marker.opened(self._folder, name, on_disk, datatype, create=create)
         self._name = name
@@ -108,6 +113,9 @@ class EdgeStore(PointStore["Filter"]):
             self.bind(codec)
         self._engine = Engine(self._folder, self._marker)
         self._has_residuals = False  # whether this object has seen to their vector
+
+    def __repr__(self) -> str:
+        return f"EdgeStore({str(self._folder)!r}, name={self._name!r}, dim={self.dim})"
 
     @property
     def shard(self) -> EdgeShard:
@@ -187,6 +195,12 @@ class EdgeStore(PointStore["Filter"]):
     def _ask(
         self, codes: SparseVectors, first: First[Filter], second: Second | None = None
     ) -> list[Any]:
+        if first.filter is not None and not isinstance(first.filter, edge_module().Filter):
+            kind = type(first.filter)
+            raise StoreError(
+                f"{self._folder}: expected a filter of qdrant_edge, qdrant_edge.Filter(...), got "
+                f"{kind.__module__}.{kind.__qualname__}"
+            )
         found: list[Any] = []
         for start in range(0, len(codes), self._batch_size):
             batch = enumerate(sparse(codes[start : start + self._batch_size]), start)
