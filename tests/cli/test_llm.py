@@ -80,6 +80,20 @@ def test_train_is_fit(
     assert llm.load(tmp_path / "out").encode(["a cat"]) == expected.encode(["a cat"])
 
 
+def test_the_model_is_adapted_to_the_whole_corpus(
+    run: Callable, files: Path, tmp_path: Path
+) -> None:
+    """Not to the documents of the triples alone, of which one has fewer here."""
+    (tmp_path / "one.jsonl").write_text((files / "triples.jsonl").read_text().partition("\n")[0])
+    arguments = [files / "llama", tmp_path / "one.jsonl", "-o", tmp_path / "out"]
+    options = ["--corpus", files / "corpus.tsv", "--steps", 1, "--mntp-steps", 2]
+    facts = json.loads(run("llm", "train", *arguments, *options, "--json").stdout)
+    config = LLMConfig(steps=1, mntp_steps=2)
+    texts = list(llm.read_corpus(files / "corpus.tsv").values())
+    found = llm.fit(tiny_backbone(), make_triples()[:1], config, corpus=texts, progress=False)
+    assert facts["fingerprint"] == found.fingerprint
+
+
 def test_encode_to_a_file_a_store_and_vectors(
     run: Callable, files: Path, trained: Path, expected: llm.LLMRetriever, tmp_path: Path
 ) -> None:

@@ -80,7 +80,10 @@ def train(
     ],
     corpus: Annotated[
         Path | None,
-        typer.Option(help="Documents by id, .tsv or .jsonl, if the triples name them by id."),
+        typer.Option(
+            help="Documents by id, .tsv or .jsonl, if the triples name them by id; --mntp-steps "
+            "adapts to all of them."
+        ),
     ] = None,
     head: Annotated[Head | None, typer.Option(help="What to train; by default sparse.")] = None,
     loss: Annotated[
@@ -118,7 +121,7 @@ def train(
     Works under torchrun.
     """  # the docstring is the help
     from csrkit.llm.config import LLMConfig
-    from csrkit.llm.data import read_triples
+    from csrkit.llm.data import read_corpus, read_triples
 
     kept = _Kept(checkpoint, checkpoint_every)
     _check_output(output, kept)
@@ -138,8 +141,10 @@ def train(
     check_device(settings.device)
     started = time.perf_counter()
     with kept.told():
-        read = read_triples(triples, corpus)
-        retriever = _fit(model, read, settings, kept, bar_wanted(progress))
+        texts = None if corpus is None or triples.suffix == ".tsv" else read_corpus(corpus)
+        read = read_triples(triples, corpus if texts is None else texts)
+        passages = list(texts.values()) if texts and settings.mntp_steps else None
+        retriever = _fit(model, read, passages, settings, kept, bar_wanted(progress))
         if retriever is None:
             return
         retriever.save(output)
@@ -194,7 +199,12 @@ def _check_output(folder: Path, kept: _Kept) -> None:
 
 
 def _fit(
-    model: str, triples: list[Triple], settings: LLMConfig, kept: _Kept, progress: bool
+    model: str,
+    triples: list[Triple],
+    passages: list[str] | None,
+    settings: LLMConfig,
+    kept: _Kept,
+    progress: bool,
 ) -> LLMRetriever | None:
     """Train; None in every process of torchrun but the first."""
     from csrkit.llm import fit  # says so if transformers is missing
@@ -205,6 +215,7 @@ def _fit(
         model,
         triples,
         settings,
+        corpus=passages,
         checkpoint=kept.folder,
         checkpoint_every=kept.every,
         progress=progress,
