@@ -13,6 +13,7 @@ and the checks shared by all stores keep these out.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -111,11 +112,21 @@ class EdgeStore(PointStore["Filter"]):
         self._known = self._marker.held
         if codec is not None:
             self.bind(codec)
-        self._engine = Engine(self._folder, self._marker)
+        self._opened = Engine(self._folder, self._marker)
+        self._process = os.getpid()
         self._has_residuals = False  # whether this object has seen to their vector
 
     def __repr__(self) -> str:
         return f"EdgeStore({str(self._folder)!r}, name={self._name!r}, dim={self.dim})"
+
+    @property
+    def _engine(self) -> Engine:
+        if os.getpid() != self._process:  # its threads stayed there: every call would hang
+            raise StoreError(
+                f"{self._folder}: expected the process {self._process} that opened the store, got "
+                f"its fork {os.getpid()}: open the folder in one process, or start others by spawn"
+            )
+        return self._opened
 
     @property
     def shard(self) -> EdgeShard:
