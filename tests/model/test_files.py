@@ -267,3 +267,12 @@ def test_a_file_is_no_folder(make_model: MakeModel, saved: Path) -> None:
         FormatError, match=f"^expected a folder to save the model to, got the file {path}$"
     ):
         make_model().save(path)
+
+
+def test_a_folder_that_cannot_be_is_told(make_model: MakeModel, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "below", tmp_path / ("x" * 5000)):
+        with pytest.raises(FormatError, match=r"cannot make the folder .* to save the model to: "):
+            make_model().save(path)
+        with pytest.raises(FormatError, match=r"expected a model folder with a config\.json"):
+            load(path)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -186,6 +187,15 @@ def test_it_says_what_it_holds() -> None:
     assert repr(store) == "MemoryStore(0 codes, dim=None)"
     store.upsert([5, 6], random_codes(0, 2))
     assert repr(store) == f"MemoryStore(2 codes, dim={store.dim})"
+
+
+def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.upsert([1], random_codes(0, 1))
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError, match=f"cannot make the folder {re.escape(str(path))}: "):
+            store.save(path)
 
 
 def test_a_url_has_no_address() -> None:

@@ -13,6 +13,7 @@ allocated, and what is not understood is refused rather than skipped.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ def load(folder: Path) -> CSRModel:
 
     from csrkit.model.codec import CSRModel
 
-    if not (folder / CONFIG).is_file():
+    if not os.path.isfile(folder / CONFIG):  # of a path that cannot be one it says no
         raise FormatError(f"expected a model folder with a {CONFIG}, found none at {folder}")
     if (folder / "head.safetensors").is_file():
         raise FormatError(

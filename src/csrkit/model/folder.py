@@ -71,11 +71,15 @@ def replace_files(folder: Path, contents: Mapping[str, bytes | None]) -> None:
             file of a model that was saved there before.
 
     Raises:
-        FormatError: If the path is an existing file.
+        FormatError: If the path is an existing file, or no folder can be made there.
     """
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not folder.is_dir():
         raise FormatError(f"expected a folder to save the model to, got the file {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise FormatError(f"cannot make the folder {folder} to save the model to: {why}") from error
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as aside:
         for name, content in contents.items():
             if content is None:

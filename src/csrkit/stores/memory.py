@@ -273,13 +273,16 @@ class MemoryStore(Holder):
             path: Folder, made if missing; a store in it is replaced.
 
         Raises:
-            StoreError: If nothing was ever stored.
+            StoreError: If nothing was ever stored, or no folder can be made there.
         """
         folder = Path(path)
         with self._lock:
             codes, residuals = self.fetch_both(list(self._row_of))
             rows = [[one, self._payloads.get(one)] for one in self._row_of]
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the folder {folder}: {error.strerror}") from error
         codes.save(folder / "codes.safetensors")
         np.save(folder / "residuals.npy", _or_none_kept(residuals, len(codes)))
         head = {"csrkit": "MemoryStore", "format": _FORMAT, "codec": self.codec}
