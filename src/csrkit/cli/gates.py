@@ -163,12 +163,16 @@ def _qrels(path: Path, n: int) -> list[dict[int | str, float]]:
     if not path.is_file():
         raise FormatError(f"no file of judgements at {path}")
     gains: list[dict[int | str, float]] = [{} for _ in range(n)]
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except ValueError as error:
+        raise FormatError(f"{path} is not text of judgements: {error}") from error
+    for number, line in enumerate(lines, 1):
         words = line.split()
-        if not words or (number == 1 and not words[0].isdecimal()):
+        if not words or (number == 1 and not words[0].lstrip("-").isdecimal()):
             continue  # a header
         try:
-            query, point, gain = int(words[0]), words[-2], float(words[-1])
+            query, point, gain = range(n).index(int(words[0])), words[-2], float(words[-1])
             gains[query][int(point) if point.isdecimal() else point.lower()] = gain
         except (ValueError, IndexError) as error:
             raise FormatError(

@@ -78,6 +78,6 @@ def _lines(path: Path, what: str) -> list[str]:
     if not path.is_file():
         raise FormatError(f"no file of {what} at {path}")
     try:
-        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except ValueError as error:
         raise FormatError(f"{path} is not text of {what}: {error}") from error

@@ -112,10 +112,10 @@ def _chosen(
 
 def _listed(path: Path) -> list[PointId]:
     try:
-        lines = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_text(encoding="utf-8-sig").split()
+        return [int(one) if one.isascii() and one.isdecimal() else one for one in lines]
+    except (OSError, ValueError) as error:
         raise FormatError(f"cannot read the ids in {path}: {error}") from error
-    return [int(one) if one.isascii() and one.isdecimal() else one for one in lines]
 
 
 def _lines(health: Health) -> Iterator[str]:

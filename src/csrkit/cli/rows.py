@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -95,7 +96,7 @@ def open_rows(
 
 
 def _read_ids(path: Path) -> list[int | str]:
-    """Read ids; lines of text are numbers if every one of them is."""
+    """Read ids; lines of text are numbers if every one is spelled as one, so 007 is text."""
     if not path.is_file():
         raise FormatError(f"no file of ids at {path}")
     try:
@@ -104,8 +105,9 @@ def _read_ids(path: Path) -> list[int | str]:
         elif path.suffix == ".json":
             found = json.loads(path.read_bytes())
         else:
-            found = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-            if all(line.isascii() and line.isdecimal() for line in found):
+            lines = path.read_text("utf-8-sig").splitlines()  # Windows marks files at their start
+            found = [line.strip() for line in lines if line.strip()]
+            if all(re.fullmatch("0|[1-9][0-9]*", line) for line in found):
                 found = [int(line) for line in found]
         if not isinstance(found, list):
             raise ValueError(f"a list is expected, not {type(found).__name__}")
@@ -118,7 +120,7 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the JSON object of each line; blank lines are skipped."""
     if not path.is_file():
         raise FormatError(f"no file of payloads at {path}")
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         try:
             for number, line in enumerate(file, 1):
                 if line.strip():

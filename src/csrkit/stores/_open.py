@@ -81,4 +81,6 @@ def _unknown(url: str, scheme: str, known: list[str]) -> str:
         hint = (
             "a table of PostgreSQL is pg://HOST/DATABASE/TABLE, after pip install csrkit-pgvector"
         )
+    elif not scheme:
+        hint = f"a folder is edge://{url}"
     return f"expected a URL with one of the schemes {known}, got {shown!r}: {hint}"
