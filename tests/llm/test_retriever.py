@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.llm.tiny import WORDS, make_triples, tiny_backbone
+from tests.llm.tiny import WORDS, llama, make_triples, tiny_backbone, tokenizer
 
 from csrkit import Searcher, llm
 from csrkit.errors import ConfigError, FormatError, ShapeError
@@ -228,6 +228,36 @@ def test_what_else_is_in_the_folder_stays(retriever: LLMRetriever, tmp_path: Pat
     retriever.save(tmp_path / "saved")
     assert (tmp_path / "saved" / "index" / "points").read_text() == "mine"
     assert llm.load(tmp_path / "saved").fingerprint == retriever.fingerprint
+
+
+def test_a_retriever_of_a_gguf_file_can_be_saved(triples: list[Triple], tmp_path: Path) -> None:
+    """transformers marks such a model as quantized, though its weights are plain."""
+    gguf = pytest.importorskip("gguf")
+    model = llama()
+    writer = gguf.GGUFWriter(str(tmp_path / "tiny.gguf"), "llama")
+    writer.add_block_count(2)
+    writer.add_context_length(2048)
+    writer.add_embedding_length(32)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_vocab_size(40)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2)
+    for name, weight in model.state_dict().items():
+        if name != "lm_head.weight":  # tied
+            stem, _, suffix = name.rpartition(".")
+            writer.add_tensor(f"{names.get_name(stem)}.{suffix}", weight.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    tokenizer().save_pretrained(tmp_path / "words")
+    config = LLMConfig(steps=1, target_active=12)
+    words = tmp_path / "words"
+    made = llm.fit(tmp_path / "tiny.gguf", triples, config, tokenizer=words, progress=False)
+    made.save(tmp_path / "saved")
+    assert llm.load(tmp_path / "saved").encode(TEXTS) == made.encode(TEXTS)
 
 
 def test_a_retriever_travels_by_pickle(retriever: LLMRetriever) -> None:

@@ -271,11 +271,17 @@ def _read_model(path: str | os.PathLike[str], dtype: str) -> Any:
     source, options = _split_gguf(path)
     if not options:
         options["use_safetensors"] = True  # pickled weights can run code
+    elif hasattr(transformers, "GgufConfig"):  # from 5.23 on blocks may stay as they are
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     try:
         with _quiet():
-            return transformers.AutoModelForCausalLM.from_pretrained(
+            model = transformers.AutoModelForCausalLM.from_pretrained(
                 source, dtype=getattr(torch, dtype), **options
             )
+        if "gguf_file" in options and getattr(model, "hf_quantizer", None) is not None:
+            # its weights are plain now: what still calls them quantized lets nobody save them
+            model.hf_quantizer.remove_quantization_config(model)
+        return model
     except (*_UNREADABLE, RuntimeError, SafetensorError) as error:
         raise FormatError(
             f"expected a folder (or hub name) of a causal language model, got {str(path)!r}: "
