@@ -132,15 +132,14 @@ class Marker(BaseModel):
         except FileNotFoundError as error:
             if not folder.exists() or {one.name for one in folder.iterdir()} <= {_DRAFT}:
                 return None
-            is_shard = (folder / "edge_config.json").exists()
-            raise StoreError(
-                f"{folder} is not empty and no csrkit store: it has no {_FILE}. "
-                + (
-                    "It is a shard, whose codes `csrkit compress` adds and the engine's own queries "
-                    "search; a store has another folder"
-                    if is_shard
-                    else "Name a new folder, or one that EdgeStore made"
+            hint = "Name a new folder, or one that EdgeStore made"
+            if (folder / "edge_config.json").exists():
+                hint = (
+                    "It is a shard, whose codes `csrkit compress` adds and the engine's own "
+                    "queries search; a store has another folder"
                 )
+            raise StoreError(
+                f"{folder} is not empty and no csrkit store: it has no {_FILE}. {hint}"
             ) from error
         except (OSError, ValidationError) as error:
             raise StoreError(f"{folder} holds no store that this csrkit reads: {error}") from error
