@@ -127,7 +127,7 @@ def settings(width: int, head: str, loss: str, seed: int, options: argparse.Name
         lora_rank=options.lora,
         dtype=options.dtype,
         # cosines of a dense student that are the teacher's leave nothing to learn then
-        teacher_scale=1 / options.dense_temperature if head == "dense" else options.teacher_scale,
+        teacher_scale=options.dense_teacher_scale if head == "dense" else options.teacher_scale,
         sparse_temperature=options.sparse_temperature,
         dense_temperature=options.dense_temperature,
         renormalize=True,
@@ -308,6 +308,7 @@ def parse() -> argparse.Namespace:
     add("--sparse-temperature", type=float, default=0.3)
     add("--dense-temperature", type=float, default=0.1)
     add("--teacher-scale", type=float, default=20.0, help="of its cosines, for the sparse head")
+    add("--dense-teacher-scale", type=float, help="by default one over --dense-temperature")
     add("--rate", type=float, default=2e-3, help="at width 64; it falls as the width grows")
     add("--active", type=int, default=256, help="active latents of a document at the start")
     add("--query-flops", type=float, default=0.3)
@@ -318,6 +319,7 @@ def parse() -> argparse.Namespace:
     add("--rows", nargs="+", type=Path, help="run nothing: report what earlier runs wrote as .json")
     add("--out", type=Path, help="write OUT.md and OUT.json")
     options = parser.parse_args()
+    options.dense_teacher_scale = options.dense_teacher_scale or 1 / options.dense_temperature
     if options.toy:
         toy = {"docs": 200, "test": 50, "train": 100, "vocabulary": 400, "mntp": 2, "steps": 3}
         vars(options).update(toy, batch=8, widths=[32], layers=1)
