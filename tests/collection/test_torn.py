@@ -171,3 +171,15 @@ def test_vectors_of_others_are_not_taken_out(shard: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot open it: .*incompatible with"):
         EdgeHome(shard)
     assert json.loads((shard / "edge_config.json").read_bytes()) == torn
+
+
+def test_the_dense_vector_is_not_taken_out_before_a_cutover(shard: Path) -> None:
+    job(f"edge://{shard}", shard.parent / "job")
+    path = shard / "edge_config.json"
+    torn = json.loads(path.read_bytes())
+    del torn["vectors"]["dense"]
+    path.write_text(json.dumps(torn))
+    before = settings(shard)
+    with pytest.raises(StoreError, match="cannot open it"):
+        EdgeHome(shard)
+    assert settings(shard) == before

@@ -78,9 +78,10 @@ class Marker(BaseModel):
     is_live: bool = False
 
     @property
-    def touched(self) -> tuple[str, str, str]:
-        """Names of the vectors that the job adds, and of the one that it may drop."""
-        return self.name, residual_name(self.name), self.vector
+    def touched(self) -> tuple[str, ...]:
+        """Vectors that the job adds and, once it was cut over, the one that it may drop."""
+        added = (self.name, residual_name(self.name))
+        return (*added, self.vector) if self.is_live else added
 
     def unlike(self, want: Marker) -> list[str]:
         """Compare whose codes two markers speak of; either may be live, and of any version.
