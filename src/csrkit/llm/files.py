@@ -69,15 +69,16 @@ def save(retriever: LLMRetriever, folder: Path) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as aside:
-            draft = Path(aside, "new")
-            old = Path(aside, "old")
+            draft, old = Path(aside, "new"), Path(aside, "old")
             _write(retriever, draft)
-            if folder.exists():
-                os.replace(folder, old)
-            os.replace(draft, folder)
-            for other in [*old.iterdir()] if old.exists() else []:
-                if other.name not in (CONFIG, HEAD, BACKBONE, README):
-                    os.replace(other, folder / other.name)  # an index beside it, or notes
+            folder.mkdir(exist_ok=True)
+            old.mkdir()
+            parts = (CONFIG, HEAD, BACKBONE, README)  # all else is the user's, and is not touched
+            for name in parts:
+                if (folder / name).exists():
+                    os.replace(folder / name, old / name)
+            for name in reversed(parts):  # the config last: a half is no retriever
+                os.replace(draft / name, folder / name)
     except (OSError, SafetensorError) as error:
         raise FormatError(f"cannot write the retriever to {folder}: {error}") from error
 
